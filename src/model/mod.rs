@@ -1,0 +1,40 @@
+//! Words that every layer speaks. Nothing here touches a disk, a socket or a key.
+//!
+//! | file | words |
+//! |---|---|
+//! | `bytes` | [`SecretBytes`]: a value that wipes itself and does not show itself |
+//! | `id` | [`VaultId`], [`NamespaceId`], [`SecretId`], …: 16 random bytes each |
+//! | `name` | [`NamespaceName`], [`SecretPath`], [`SecretName`], [`PathPattern`], [`RoleName`] |
+//! | `principal` | [`SpiffeId`], [`TrustDomain`], [`Class`], [`Principal`] |
+//! | `action` | [`Action`]: the one closed list of what can be done |
+//! | `kind` | [`SecretKind`], [`Environment`] |
+//! | `text` | [`Text`]: bounded free text that cannot carry a token |
+//! | `clock` | [`Timestamp`], [`Clock`] |
+//! | `limits` | the bounds of everything |
+//!
+//! Every parser here refuses with [`Invalid`], whose message is a constant: a value that was refused may be a
+//! secret in the wrong place, so it is never repeated.
+
+mod action;
+mod bytes;
+mod clock;
+mod id;
+mod kind;
+pub mod limits;
+mod name;
+mod principal;
+mod text;
+
+pub use action::{Action, ActionSet};
+pub use bytes::SecretBytes;
+pub use clock::{Clock, FlooredClock, SystemClock, Timestamp};
+pub use id::{BindingId, NamespaceId, SecretId, SlotId, VaultId};
+pub use kind::{Environment, SecretKind};
+pub use name::{NamespaceName, PathPattern, RoleName, SecretName, SecretPath};
+pub use principal::{Class, Principal, SpiffeId, TrustDomain};
+pub use text::{Text, looks_like_token};
+
+/// Why a text was refused. The message is a constant: it never repeats what was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Invalid(pub &'static str);
