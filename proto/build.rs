@@ -9,7 +9,8 @@ use std::{env, fs};
 use protox::prost_reflect::{DescriptorPool, FieldDescriptor, MessageDescriptor, ServiceDescriptor, Value};
 
 const PACKAGE: &str = "strongroom.v1";
-const FOLDER: &str = "proto/strongroom/v1";
+/// The API, and what the vault writes into its rows.
+const FOLDERS: [&str; 2] = ["proto/strongroom/v1", "proto/strongroom/store/v1"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
@@ -24,6 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let pool = compiler.descriptor_pool();
     let redacted: Vec<_> = messages(&pool).filter(|message| message.fields().any(|field| is_redacted(&field))).collect();
     tonic_prost_build::configure()
+        .btree_map(".")
         .skip_debug(redacted.iter().map(|message| format!(".{}", message.full_name())).collect::<Vec<_>>())
         .compile_fds(compiler.file_descriptor_set())?;
     fs::write(out.join("methods.rs"), method_enum(&pool)?)?;
@@ -32,7 +34,12 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn proto_files() -> Result<Vec<PathBuf>, Box<dyn Error>> {
-    let mut files = fs::read_dir(FOLDER)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>, std::io::Error>>()?;
+    let mut files = Vec::new();
+    for folder in FOLDERS {
+        for entry in fs::read_dir(folder)? {
+            files.push(entry?.path());
+        }
+    }
     files.retain(|path| path.extension().is_some_and(|extension| extension == "proto"));
     files.sort();
     Ok(files.iter().map(|path| path.strip_prefix("proto").unwrap_or(Path::new(path)).to_owned()).collect())

@@ -132,7 +132,7 @@ impl Policy {
         if self.role(name).ok_or(ChangeRefused::Unknown)?.built_in {
             return Err(ChangeRefused::BuiltIn);
         }
-        if self.held_by(by).any(|(binding, _)| binding.role == *name) {
+        if self.held_by(by).iter().any(|held| held.role.name == *name) {
             return Err(ChangeRefused::OwnRole);
         }
         Ok(())
@@ -174,8 +174,9 @@ impl Policy {
 
     /// Whether the bindings of a principal that have not ended, future ones included, join duties that must be apart.
     fn joins_duties_of(&self, principal: &SpiffeId, now: Timestamp) -> bool {
-        let held = self.held_by(principal).filter(|(binding, _)| !binding.has_ended(now));
-        joins_duties(held.fold(ActionSet::EMPTY, |all, (binding, role)| all.union(binding.scope.carries(role.actions()))))
+        let lasting = self.held_by(principal).iter().filter(|held| !held.binding.has_ended(now));
+        let carried = lasting.map(|held| held.binding.scope.carries(held.role.actions()));
+        joins_duties(carried.fold(ActionSet::EMPTY, ActionSet::union))
     }
 }
 

@@ -1,10 +1,10 @@
 //! The decision: a pure function with a table of tests under it.
 
-use std::fmt;
+use std::sync::Arc;
 
-use crate::model::{Action, ActionSet, BindingId, NamespaceId, RoleName, SecretPath, SpiffeId, Timestamp};
+use crate::model::{Action, ActionSet, NamespaceId, SecretPath, SpiffeId, Timestamp};
 
-use super::policy::{Binding, Grant, Policy, Scope, VAULT_ACTIONS};
+use super::policy::{Binding, Grant, Held, Policy, Scope, VAULT_ACTIONS};
 
 /// What a call concerns, resolved to ids.
 #[derive(Debug, Clone, Copy)]
@@ -21,25 +21,11 @@ pub enum Target<'a> {
     Vault,
 }
 
-/// What allowed a call, as it stands in the audit entry.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Rule {
-    /// A binding of a role.
-    Binding {
-        /// The binding.
-        id: BindingId,
-        /// Its role.
-        role: RoleName,
-    },
-    /// The configuration file names the principal as a custodian.
-    ConfiguredCustodian,
-}
-
 /// The answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
-    /// Yes: by this rule, with this one of the actions asked for.
-    Allow(Action, Rule),
+    /// Yes: this one of the actions asked for, and the rule that allows it in the words of the audit entry.
+    Allow(Action, Arc<str>),
     /// No: nothing allows it.
     Deny,
 }
@@ -56,13 +42,13 @@ pub fn decide(
     now: Timestamp,
 ) -> Decision {
     if any_of.contains(Action::Operate) && matches!(target, Target::Vault) && custodians.contains(principal) {
-        return Decision::Allow(Action::Operate, Rule::ConfiguredCustodian);
+        return Decision::Allow(Action::Operate, "custodian named in the configuration".into());
     }
-    let held = policy.into_iter().flat_map(|policy| policy.held_by(principal));
-    for (binding, role) in held.filter(|(binding, _)| binding.is_live(now)) {
+    let held = policy.map_or(&[][..], |policy| policy.held_by(principal));
+    for Held { binding, role, rule } in held.iter().filter(|held| held.binding.is_live(now)) {
         let allowed = role.grants.iter().find_map(|grant| allowed_action(binding, grant, any_of, target));
         if let Some(action) = allowed {
-            return Decision::Allow(action, Rule::Binding { id: binding.id, role: role.name.clone() });
+            return Decision::Allow(action, rule.clone());
         }
     }
     Decision::Deny
@@ -89,15 +75,6 @@ fn reaches(scope: Scope, grant: &Grant, target: Target<'_>) -> bool {
     }
 }
 
-impl fmt::Display for Rule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Binding { id, role } => write!(f, "binding {id} of role {role}"),
-            Self::ConfiguredCustodian => f.write_str("custodian named in the configuration"),
-        }
-    }
-}
-
 impl Decision {
     /// Whether the answer is yes.
     #[must_use]
@@ -112,6 +89,7 @@ mod tests {
 
     use super::*;
     use crate::access::policy::Role;
+    use crate::model::BindingId;
 
     fn id(text: &str) -> SpiffeId {
         text.parse().expect("a test's own id")

@@ -19,10 +19,12 @@
 
 mod builtin;
 mod change;
+mod current;
 mod decide;
 mod policy;
 
 pub use builtin::built_in_roles;
 pub use change::{Change, ChangeRefused, check_grants};
-pub use decide::{Decision, Rule, Target, decide};
-pub use policy::{Binding, Grant, NamespaceEntry, Policy, Role, Scope, VAULT_ACTIONS};
+pub use current::CurrentPolicy;
+pub use decide::{Decision, Target, decide};
+pub use policy::{Binding, Grant, Held, NamespaceEntry, Policy, Role, Scope, VAULT_ACTIONS};

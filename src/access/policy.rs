@@ -68,6 +68,17 @@ pub struct Binding {
     pub created: Timestamp,
 }
 
+/// A binding with its role, and the words with which an audit entry names both.
+#[derive(Debug, Clone)]
+pub struct Held {
+    /// The binding.
+    pub binding: Arc<Binding>,
+    /// Its role.
+    pub role: Arc<Role>,
+    /// `binding ID of role NAME`.
+    pub rule: Arc<str>,
+}
+
 /// What a decision must know of a namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NamespaceEntry {
@@ -82,7 +93,7 @@ pub struct NamespaceEntry {
 pub struct Policy {
     roles: BTreeMap<RoleName, Arc<Role>>,
     bindings: BTreeMap<BindingId, Arc<Binding>>,
-    by_principal: HashMap<SpiffeId, Vec<(Arc<Binding>, Arc<Role>)>>,
+    by_principal: HashMap<SpiffeId, Vec<Held>>,
     namespaces: HashMap<NamespaceName, NamespaceEntry>,
 }
 
@@ -171,7 +182,9 @@ impl Policy {
         self.by_principal.clear();
         for binding in self.bindings.values() {
             if let Some(role) = self.roles.get(&binding.role) {
-                self.by_principal.entry(binding.principal.clone()).or_default().push((binding.clone(), role.clone()));
+                let rule = format!("binding {} of role {}", binding.id, role.name).into();
+                let held = Held { binding: binding.clone(), role: role.clone(), rule };
+                self.by_principal.entry(binding.principal.clone()).or_default().push(held);
             }
         }
     }
@@ -205,7 +218,7 @@ impl Policy {
     }
 
     /// The bindings of a principal with their roles, live or not.
-    pub fn held_by(&self, principal: &SpiffeId) -> impl Iterator<Item = (&Binding, &Role)> {
-        self.by_principal.get(principal).into_iter().flatten().map(|(binding, role)| (binding.as_ref(), role.as_ref()))
+    pub fn held_by(&self, principal: &SpiffeId) -> &[Held] {
+        self.by_principal.get(principal).map_or(&[], Vec::as_slice)
     }
 }

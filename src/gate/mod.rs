@@ -1,1 +1,208 @@
-//! Under construction.
+//! The gate: the one door that every RPC but health passes. It decides, makes the permit that the operation consumes,
+//! and lets no answer out before its audit entry is on disk.
+//!
+//! ```text
+//! call, resource ── decide ──┬─ deny ──> entry (or a count) ──> refusal
+//!                            └─ allow ─> permit
+//!   a read:   permit ─> operation ─> Unreleased<T> ─> entry on disk ─> T
+//!   a change: permit ─> intent on disk ─> operation commits ─> outcome queued ─> T
+//! ```
+//!
+//! | word | meaning |
+//! |---|---|
+//! | [`Call`] | who calls which RPC, from where, and what they say of it |
+//! | [`Resource`] | what the call names; the gate resolves the name to an id |
+//! | [`Permit`] | the proof, made here alone, that this principal may do this there, now |
+//! | [`Unreleased`] | an operation's answer, which only the gate can open |
+//!
+//! It touches no storage, and is the only writer of call entries. A change goes on when its caller goes away: its
+//! outcome is recorded all the same.
+
+mod call;
+mod needs;
+mod permit;
+mod record;
+mod refusal;
+mod resource;
+
+use std::future::Future;
+use std::sync::Arc;
+
+pub use call::Call;
+pub use needs::{Nature, Needs, needs};
+pub use permit::{Permit, Unreleased};
+pub use refusal::{Failure, Refusal};
+pub use resource::{
+    AnyNamespace, Below, BelowAt, BindingNamed, InNamespace, OverBinding, OverScope, Resource, ScopeNamed, SecretAt, Visibility, WholeVault,
+};
+
+use crate::access::{CurrentPolicy, Decision};
+use crate::audit::{self, AuditLog, Draft, Observed, Tally};
+use crate::model::{Action, Class, Clock, SpiffeId};
+use record::Record;
+use resource::Question;
+
+/// The one door. Share it behind an [`Arc`].
+pub struct Gate {
+    policy: Arc<CurrentPolicy>,
+    custodians: Vec<SpiffeId>,
+    audit: Arc<AuditLog>,
+    tally: Tally,
+    clock: Arc<dyn Clock>,
+}
+
+/// What the gate has found out before the operation runs.
+struct Admitted<G> {
+    permit: Permit<G>,
+    record: Record,
+    needs: Needs,
+}
+
+impl Gate {
+    /// A gate over the policy in force, the custodians that the configuration names, and the audit log.
+    #[must_use]
+    pub fn new(policy: Arc<CurrentPolicy>, custodians: Vec<SpiffeId>, audit: Arc<AuditLog>, clock: Arc<dyn Clock>) -> Arc<Self> {
+        Arc::new(Self { policy, custodians, audit, tally: Tally::default(), clock })
+    }
+
+    /// Runs an operation for a call, if the call may: see the module's picture.
+    ///
+    /// # Errors
+    /// Each [`Refusal`]; then nothing was released, and nothing changed unless it says so.
+    pub async fn run<R, T, E, F, O>(self: &Arc<Self>, call: Call, resource: R, operation: O) -> Result<T, Refusal<E>>
+    where
+        R: Resource,
+        T: Send + 'static,
+        E: Failure,
+        F: Future<Output = Result<Unreleased<T>, E>> + Send + 'static,
+        O: FnOnce(Permit<R::Granted>) -> F + Send + 'static,
+    {
+        let admitted = self.admit(call, resource).await?;
+        match admitted.needs.nature {
+            Nature::Read => self.read(admitted, operation).await,
+            Nature::Change => {
+                let gate = self.clone();
+                let change = tokio::spawn(async move { gate.change(admitted, operation).await });
+                change.await.unwrap_or(Err(Refusal::Interrupted))
+            }
+        }
+    }
+
+    /// Decides, and refuses or makes the permit.
+    async fn admit<R: Resource, E: Failure>(&self, call: Call, resource: R) -> Result<Admitted<R::Granted>, Refusal<E>> {
+        let needs = needs(call.method);
+        let question = Question {
+            policy: self.policy.snapshot(),
+            custodians: &self.custodians,
+            principal: &call.peer.principal.id,
+            now: self.clock.now(),
+        };
+        let refusal = match (question.policy.is_some() || needs.while_sealed, resource.decide(&question, needs.any_of)) {
+            (false, _) => Refusal::Sealed,
+            (true, Decision::Deny) if resource.is_visible(&question) => Refusal::Forbidden { missing: needs.wanted() },
+            (true, Decision::Deny) => Refusal::Absent,
+            (true, Decision::Allow(action, rule)) => {
+                let record = Record::new(&call, resource.name(), action, rule);
+                if let Some(refusal) = self.unmet(&call, action, resource.requires_post_quantum(&question)) {
+                    self.refuse(record.denied(refusal.word()), &call).await;
+                    return Err(refusal);
+                }
+                let permit = Permit::new(&call, action, question.now, resource.grant(&question, needs.any_of));
+                return Ok(Admitted { permit, record, needs });
+            }
+        };
+        self.refuse(Record::unruled(&call, resource.name(), needs.wanted()).denied(refusal.word()), &call).await;
+        Err(refusal)
+    }
+
+    /// What an allowed call must bring along and does not.
+    fn unmet<E>(&self, call: &Call, action: Action, requires_post_quantum: bool) -> Option<Refusal<E>> {
+        if requires_post_quantum && !call.peer.post_quantum {
+            return Some(Refusal::PostQuantumRequired);
+        }
+        let must_say_why = action == Action::Reveal && call.peer.principal.class == Class::Operator;
+        (must_say_why && call.reason.is_none()).then_some(Refusal::ReasonRequired)
+    }
+
+    async fn read<G, T, E, F, O>(&self, admitted: Admitted<G>, operation: O) -> Result<T, Refusal<E>>
+    where
+        E: Failure,
+        F: Future<Output = Result<Unreleased<T>, E>>,
+        O: FnOnce(Permit<G>) -> F,
+    {
+        let Admitted { permit, record, needs } = admitted;
+        let answer = operation(permit).await;
+        let written = self.audit.append(record.read(&answer)).await;
+        if needs.must_be_on_record {
+            written.map_err(Refusal::Unaudited)?;
+        }
+        answer.map(Unreleased::release).map_err(Refusal::Failed)
+    }
+
+    async fn change<G, T, E, F, O>(&self, admitted: Admitted<G>, operation: O) -> Result<T, Refusal<E>>
+    where
+        E: Failure,
+        F: Future<Output = Result<Unreleased<T>, E>>,
+        O: FnOnce(Permit<G>) -> F,
+    {
+        let Admitted { permit, record, needs } = admitted;
+        let intent = match self.audit.append(record.intent()).await {
+            Ok(written) => Some(written.sequence),
+            Err(error) if needs.must_be_on_record => return Err(Refusal::Unaudited(error)),
+            Err(_) => None,
+        };
+        let answer = operation(permit.with_intent(intent)).await;
+        // The outcome rides the next group. If it cannot be queued any more, the intent stands without outcome, and is
+        // settled from the row when the vault is next opened.
+        let _ = self.audit.enqueue(record.outcome(&answer, intent));
+        answer.map(Unreleased::release).map_err(Refusal::Failed)
+    }
+
+    /// Runs an operation that the vault does by itself, for no caller, e.g. the purge of what was destroyed a week ago.
+    ///
+    /// # Errors
+    /// [`Refusal::Unaudited`] or [`Refusal::Failed`].
+    pub async fn run_own<T, E, F, O>(&self, work: &'static str, action: Action, at: SecretAt, operation: O) -> Result<T, Refusal<E>>
+    where
+        E: Failure,
+        F: Future<Output = Result<Unreleased<T>, E>>,
+        O: FnOnce(Permit<SecretAt>) -> F,
+    {
+        let record = Record::own(work, at.name(), action);
+        let intent = self.audit.append(record.intent()).await.map_err(Refusal::Unaudited)?.sequence;
+        let answer = operation(Permit::own(action, self.clock.now(), at).with_intent(Some(intent))).await;
+        let _ = self.audit.enqueue(record.outcome(&answer, Some(intent)));
+        answer.map(Unreleased::release).map_err(Refusal::Failed)
+    }
+
+    /// Records how a change ended that a crash had left in doubt. Like every outcome, it rides the next group.
+    pub fn record_settled(&self, intent: &audit::Entry, outcome: &'static str) {
+        let _ = self.audit.enqueue(record::settled(intent, outcome));
+    }
+
+    /// Records that a call was refused before it could be understood. `field` is the API's name of the field at fault.
+    pub async fn refuse_invalid(&self, call: &Call, field: &str) {
+        self.refuse(Record::invalid(call, field), call).await;
+    }
+
+    /// Counts a connection that never became a principal's.
+    pub async fn refuse_stranger(&self, address: std::net::SocketAddr, why: &'static str) {
+        if self.tally.observe(record::stranger_key(address, why), self.clock.now()) == Observed::WriteNow {
+            let _ = self.audit.append(record::stranger(address, why)).await;
+        }
+    }
+
+    /// Writes what was only counted; to be called about once a minute.
+    pub async fn summarise(&self) {
+        for draft in self.tally.drain(self.clock.now()) {
+            let _ = self.audit.append(draft).await;
+        }
+    }
+
+    /// A refusal stands as refused whether or not its entry can be written.
+    async fn refuse(&self, draft: Draft, call: &Call) {
+        if self.tally.observe(record::caller_key(call), self.clock.now()) == Observed::WriteNow {
+            let _ = self.audit.append(draft).await;
+        }
+    }
+}

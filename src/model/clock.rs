@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -117,6 +117,29 @@ impl<C: Clock> Clock for FlooredClock<C> {
         let now = self.inner.now();
         let floor = self.floor.fetch_max(now.0, Ordering::AcqRel);
         Timestamp(now.0.max(floor))
+    }
+}
+
+/// Watches a clock against the time that really passes: the machine's monotonic clock.
+pub struct ClockWatch {
+    at: Timestamp,
+    since: Instant,
+}
+
+impl ClockWatch {
+    /// How far a clock may run ahead of the time that passed: more than any slewing or leap second, less than what would
+    /// end a recovery window before its time.
+    const PLAUSIBLE: Duration = Duration::from_secs(3600);
+
+    /// From now on.
+    pub fn start(clock: &dyn Clock) -> Self {
+        Self { at: clock.now(), since: Instant::now() }
+    }
+
+    /// How far the clock has run ahead, if that is more than an hour.
+    pub fn implausible_jump(&self, clock: &dyn Clock) -> Option<Duration> {
+        let ahead = clock.now().since(self.at.plus(self.since.elapsed()));
+        (ahead > Self::PLAUSIBLE).then_some(ahead)
     }
 }
 

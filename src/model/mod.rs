@@ -27,7 +27,7 @@ mod text;
 
 pub use action::{Action, ActionSet};
 pub use bytes::SecretBytes;
-pub use clock::{Clock, FlooredClock, SystemClock, Timestamp};
+pub use clock::{Clock, ClockWatch, FlooredClock, SystemClock, Timestamp};
 pub use id::{BindingId, NamespaceId, SecretId, SlotId, VaultId};
 pub use kind::{Environment, SecretKind};
 pub use name::{NamespaceName, PathPattern, RoleName, SecretName, SecretPath};

@@ -1,1 +1,51 @@
-//! Under construction.
+//! The vault: what needs a permit. It turns names into row keys and values into ciphertext, and knows nothing of the wire.
+//!
+//! ```text
+//! Vault ── sealed: header row only
+//!   │ unseal(passphrase): header -> root key -> system key -> namespaces, keyrings, policy
+//!   ▼
+//! Open  ── every operation takes a Permit and returns an Unreleased answer
+//!            one storage read, one envelope (secret::reveal)
+//! ```
+//!
+//! | file | what |
+//! |---|---|
+//! | `lifecycle` | [`Vault`]: init, unseal, seal; sealed and open are different types |
+//! | `open` | [`Open`]: what is in memory while the vault is open |
+//! | `row`, `record`, `rows` | keys of rows, the codec of a head, records under the system key |
+//! | `secret/` | the operations on secrets |
+//! | `namespace`, `role`, `key` | namespaces, roles and bindings, key versions |
+//! | `purge`, `settle` | the vault's own work: ending recovery windows, settling changes that a crash left in doubt |
+//! | `page` | page tokens |
+
+mod error;
+mod key;
+mod lifecycle;
+mod namespace;
+mod open;
+mod page;
+mod purge;
+mod record;
+mod role;
+mod row;
+mod rows;
+mod secret;
+mod settle;
+
+pub use error::Error;
+pub use key::KeyInfo;
+pub use lifecycle::{FirstAdministrators, History, Pins, Vault};
+pub use namespace::{NamespaceInfo, NamespaceLimits, NewNamespace};
+pub use open::Open;
+pub use page::Page;
+pub use role::{BindingDraft, BindingFilter, BindingInfo, RoleDraft, RoleInfo};
+pub use secret::{
+    Expiry, MetadataChange, NewSecret, NewVersion, Revealed, SecretInfo, ShownState, StateChange, Stored, TokenDetails, VersionInfo,
+};
+
+use crate::gate::Permit;
+
+/// Who a row says made the change.
+fn author<G>(permit: &Permit<G>) -> String {
+    permit.principal().map_or_else(|| "strongroom".to_owned(), |principal| principal.id.to_string())
+}

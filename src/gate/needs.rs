@@ -1,0 +1,82 @@
+//! What each RPC needs: one exhaustive match over an enum that the build makes from the protos, so that a new RPC
+//! without an action does not compile.
+
+use crate::api::Method;
+use crate::model::{Action, ActionSet};
+
+/// Whether a call changes anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nature {
+    /// One entry, after the operation and before the answer.
+    Read,
+    /// Two entries: the intent before the operation, and the outcome.
+    Change,
+}
+
+/// What an RPC needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Needs {
+    /// One of these actions.
+    pub any_of: ActionSet,
+    /// Whether it changes anything.
+    pub nature: Nature,
+    /// Whether it works while the vault is sealed.
+    pub while_sealed: bool,
+    /// Whether it fails when it cannot be recorded. Only the two calls that a faulty audit log itself calls for, and by
+    /// which no secret leaves, go on without.
+    pub must_be_on_record: bool,
+}
+
+impl Needs {
+    /// The action to name to a caller who has none of them.
+    #[must_use]
+    pub fn wanted(&self) -> Action {
+        self.any_of.iter().next().expect("every RPC of the table below needs at least one action")
+    }
+}
+
+const fn any_of(actions: &[Action], nature: Nature) -> Needs {
+    Needs { any_of: ActionSet::of(actions), nature, while_sealed: false, must_be_on_record: true }
+}
+
+/// The table.
+#[must_use]
+pub const fn needs(method: Method) -> Needs {
+    use Method as M;
+    use Nature::{Change, Read};
+    match method {
+        M::CreateSecret => any_of(&[Action::Create], Change),
+        M::UpdateSecret | M::UpdateSecretMetadata | M::DisableSecret | M::EnableSecret => any_of(&[Action::Update], Change),
+        M::RevealSecret => any_of(&[Action::Reveal], Read),
+        M::DescribeSecret | M::ListSecrets | M::ListSecretVersions | M::FindSecrets => any_of(&[Action::Describe], Read),
+        M::DestroySecret | M::RestoreSecret | M::PurgeSecret => any_of(&[Action::Destroy], Change),
+        // Who may do anything in a namespace may know that it exists.
+        M::DescribeNamespace | M::ListNamespaces => any_of(Action::ALL, Read),
+        M::CreateNamespace => any_of(&[Action::Administer], Change),
+        M::CreateRole | M::UpdateRole | M::DeleteRole | M::CreateBinding | M::DeleteBinding => any_of(&[Action::Administer], Change),
+        M::DescribeRole | M::ListRoles | M::ListBindings => any_of(&[Action::Administer, Action::Audit], Read),
+        M::RotateKey => any_of(&[Action::Rotate], Change),
+        M::ListKeys => any_of(&[Action::Rotate], Read),
+        M::ListAuditEntries => any_of(&[Action::Audit], Read),
+        M::GetStatus => Needs { while_sealed: true, must_be_on_record: false, ..any_of(&[Action::Operate], Read) },
+        M::Seal => Needs { while_sealed: true, must_be_on_record: false, ..any_of(&[Action::Operate], Change) },
+        M::Unseal => Needs { while_sealed: true, ..any_of(&[Action::Operate], Change) },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plaintext_leaves_by_reveal_alone() {
+        let by_reveal: Vec<_> = Method::ALL.iter().filter(|method| needs(**method).any_of == ActionSet::of(&[Action::Reveal])).collect();
+        assert_eq!(by_reveal, [&Method::RevealSecret]);
+    }
+
+    #[test]
+    fn only_status_and_seal_go_on_without_a_record() {
+        let unrecorded: Vec<_> = Method::ALL.iter().filter(|method| !needs(**method).must_be_on_record).collect();
+        assert_eq!(unrecorded, [&Method::GetStatus, &Method::Seal]);
+    }
+}

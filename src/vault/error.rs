@@ -1,0 +1,98 @@
+//! Why an operation of the vault failed.
+
+use crate::access::ChangeRefused;
+use crate::crypto::CryptoError;
+use crate::gate::Failure;
+use crate::seal::SealError;
+use crate::storage::{CommitError, StoreError};
+
+/// Why an operation of the vault failed. Each variant says whether anything changed: but for [`Error::Unknown`], nothing did.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The vault was sealed meanwhile.
+    #[error("the vault is sealed")]
+    Sealed,
+    /// There is no such thing.
+    #[error("there is no such {0}")]
+    Absent(&'static str),
+    /// The name is taken.
+    #[error("the name is taken")]
+    Exists,
+    /// It changed since the caller looked.
+    #[error("it has changed since: read it again")]
+    Conflict,
+    /// It is in a state in which that cannot be done.
+    #[error("{0}")]
+    State(&'static str),
+    /// A field makes no sense.
+    #[error("{field}: {why}")]
+    Invalid {
+        /// The API's name of the field.
+        field: &'static str,
+        /// What is wrong with it; a constant, which repeats no value.
+        why: &'static str,
+    },
+    /// The policy may not be changed like that.
+    #[error(transparent)]
+    Policy(#[from] ChangeRefused),
+    /// What was read is not what was written. Somebody changed the store, or the disk did.
+    #[error("{0} is damaged")]
+    Integrity(&'static str),
+    /// The store did not do it.
+    #[error("the store did not do it")]
+    Store(#[source] StoreError),
+    /// Nobody knows whether the change happened.
+    #[error("nobody knows whether the change happened: read again")]
+    Unknown,
+    /// The random generator failed, so nothing was encrypted.
+    #[error("nothing could be encrypted")]
+    Crypto(#[source] CryptoError),
+    /// The header could not be opened.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+}
+
+impl From<CryptoError> for Error {
+    fn from(error: CryptoError) -> Self {
+        match error {
+            CryptoError::Random(_) | CryptoError::TooLong => Self::Crypto(error),
+            CryptoError::KeyUnavailable => Self::State("the key version of this value is disabled or destroyed"),
+            CryptoError::Refused | CryptoError::Malformed => Self::Integrity("a wrapped key"),
+        }
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<CommitError> for Error {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Conflict(_) => Self::Conflict,
+            CommitError::Unknown => Self::Unknown,
+            CommitError::Refused(error) => Self::Store(error),
+        }
+    }
+}
+
+impl Failure for Error {
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Sealed => "sealed",
+            Self::Absent(_) => "not_found",
+            Self::Exists => "already_exists",
+            Self::Conflict => "conflict",
+            Self::State(_) => "failed_precondition",
+            Self::Invalid { .. } => "invalid_argument",
+            Self::Policy(_) => "policy_refused",
+            Self::Integrity(_) => "integrity",
+            Self::Store(_) => "store",
+            Self::Unknown => "in_doubt",
+            Self::Crypto(_) => "crypto",
+            Self::Seal(_) => "seal_refused",
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! What is in memory while the vault is open. Dropped as a whole when it is sealed; its keys wipe themselves.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::access::CurrentPolicy;
+use crate::crypto::{CryptoError, IndexKey, Random};
+use crate::gate::Permit;
+use crate::model::{Clock, NamespaceId};
+
+use super::Error;
+use super::namespace::Namespace;
+use super::page::{PageTokens, Paging};
+use super::role::PolicyState;
+use super::rows::SystemRows;
+
+/// An open vault. Its operations are in the files of their subjects.
+pub struct Open {
+    pub(super) rows: SystemRows,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) names: IndexKey,
+    pub(super) pages: PageTokens,
+    pub(super) namespaces: ArcSwap<HashMap<NamespaceId, Arc<Namespace>>>,
+    pub(super) policy: Arc<CurrentPolicy>,
+    pub(super) policy_change: tokio::sync::Mutex<PolicyState>,
+}
+
+impl Open {
+    /// The namespace of a permit. It is there unless it was removed since the permit was made.
+    pub(super) fn namespace(&self, id: NamespaceId) -> Result<Arc<Namespace>, Error> {
+        self.namespaces.load().get(&id).cloned().ok_or(Error::Absent("namespace"))
+    }
+
+    pub(super) fn random(&self) -> &dyn Random {
+        self.rows.random.as_ref()
+    }
+
+    pub(super) fn new_id(&self) -> Result<[u8; 16], Error> {
+        let mut id = [0; 16];
+        self.random().fill(&mut id).map_err(CryptoError::from)?;
+        Ok(id)
+    }
+
+    /// How a list of this caller's is cut into pages. `filter` says what was asked for: a token serves the same list alone.
+    pub(super) fn paging<'a, G>(&'a self, permit: &'a Permit<G>, filter: &'a str, page_items: usize) -> Paging<'a> {
+        let principal = permit.principal().map_or("", |principal| principal.id.as_str());
+        Paging { tokens: &self.pages, principal, filter, random: self.random(), page_items }
+    }
+}

@@ -1,0 +1,167 @@
+//! One head row: where it lies, and opening it.
+
+use std::sync::Arc;
+
+use prost::Message;
+
+use crate::crypto::{self, SecretContext};
+use crate::gate::{Permit, SecretAt};
+use crate::model::{SecretBytes, SecretId, SecretPath};
+use crate::storage::{Batch, Key, Row};
+
+use super::super::namespace::{Namespace, NamespaceKeys};
+use super::super::record::{SecretMeta, State};
+use super::super::{Error, Open};
+use super::row::{self, Head};
+use super::{AfterCommit, TRIES, after};
+
+/// What cannot be found, for whatever reason.
+pub(super) const ABSENT: Error = Error::Absent("secret");
+
+/// A secret's place: its namespace, its keys at this moment, and the key of its head row.
+pub(super) struct Place {
+    pub(super) namespace: Arc<Namespace>,
+    pub(super) keys: Arc<NamespaceKeys>,
+    pub(super) key: Key,
+}
+
+/// A head row whose metadata is open and is the permit's.
+pub(super) struct Found {
+    pub(super) row: Row,
+    pub(super) meta: SecretMeta,
+}
+
+impl Found {
+    pub(super) fn head(&self) -> Head<'_> {
+        Head::decode(&self.row.value).expect("it was decoded when it was found")
+    }
+}
+
+impl Place {
+    /// The ids that a head's ciphertexts are bound to.
+    pub(super) fn context(&self, open: &Open, head: &Head<'_>) -> SecretContext {
+        self.context_of(open, head.secret, head.version, head.kek_version)
+    }
+
+    pub(super) fn context_of(&self, open: &Open, secret: SecretId, version: u64, kek_version: u32) -> SecretContext {
+        SecretContext { vault: open.rows.vault, namespace: self.namespace.info.id, secret, version, kek_version }
+    }
+
+    /// A batch that holds only while no key was rotated: no value is written under a key that is being retired.
+    pub(super) fn batch(&self) -> Batch {
+        Batch::new().expecting(row::keyring_key(self.namespace.info.id), self.keys.revision)
+    }
+
+    /// A head of these parts, sealed under the active key.
+    pub(super) fn seal(
+        &self,
+        open: &Open,
+        secret: SecretId,
+        version: u64,
+        meta: &SecretMeta,
+        payload: &[u8],
+    ) -> Result<crate::storage::Value, Error> {
+        let (kek_version, kek) = self.keys.keyring.active();
+        let context = self.context_of(open, secret, version, kek_version);
+        let sealed = crypto::envelope::seal(kek, &context, &encoded(meta)?, payload, open.random())?;
+        let head = Head { secret, version, kek_version, wrapped_dek: &sealed.wrapped_dek, meta: &sealed.meta, payload: &sealed.payload };
+        Ok(head.encode())
+    }
+
+    /// The same head with other metadata, under the same data key.
+    pub(super) fn reseal(&self, open: &Open, head: &Head<'_>, meta: &SecretMeta) -> Result<crate::storage::Value, Error> {
+        let kek = self.keys.keyring.for_decrypt(head.kek_version)?;
+        let context = self.context(open, head);
+        let sealed = crypto::envelope::reseal_meta(kek, &context, head.wrapped_dek, &encoded(meta)?, open.random())?;
+        Ok(Head { meta: &sealed, ..*head }.encode())
+    }
+
+    /// The metadata of a head.
+    pub(super) fn open_meta(&self, open: &Open, head: &Head<'_>) -> Result<SecretMeta, Error> {
+        let kek = self.keys.keyring.for_decrypt(head.kek_version)?;
+        let meta = crypto::envelope::open_meta(kek, &self.context(open, head), head.wrapped_dek, head.meta);
+        decoded(&meta.map_err(|_| Error::Integrity("a secret's metadata"))?)
+    }
+
+    /// Metadata and payload of a head.
+    pub(super) fn open_both(&self, open: &Open, head: &Head<'_>) -> Result<(SecretMeta, SecretBytes), Error> {
+        let kek = self.keys.keyring.for_decrypt(head.kek_version)?;
+        let both = crypto::envelope::open_both(kek, &self.context(open, head), head.wrapped_dek, head.meta, head.payload);
+        let (meta, payload) = both.map_err(|_| Error::Integrity("a secret's row"))?;
+        Ok((decoded(&meta)?, payload))
+    }
+
+    /// What was found is what was permitted, or somebody moved rows about.
+    pub(super) fn check_path(meta: &SecretMeta, path: &SecretPath) -> Result<(), Error> {
+        if meta.path == path.to_string() { Ok(()) } else { Err(Error::Integrity("a secret's name, which is another's,")) }
+    }
+}
+
+fn encoded(meta: &SecretMeta) -> Result<Vec<u8>, Error> {
+    let bytes = meta.encode_to_vec();
+    if bytes.len() > crate::model::limits::METADATA_BYTES {
+        return Err(Error::Invalid { field: "labels", why: "all metadata together must stay under 8 KiB" });
+    }
+    Ok(bytes)
+}
+
+fn decoded(meta: &SecretBytes) -> Result<SecretMeta, Error> {
+    SecretMeta::decode(meta.expose()).map_err(|_| Error::Integrity("a secret's metadata"))
+}
+
+impl Open {
+    /// Where a permitted secret lies, by the keys of this moment.
+    pub(super) fn place(&self, at: &SecretAt) -> Result<Place, Error> {
+        let namespace = self.namespace(at.namespace)?;
+        let keys = namespace.keys();
+        let key = Key::new(keys.index.head_key(at.namespace, at.name.path.segments())).map_err(|_| Error::Integrity("a head's key"))?;
+        Ok(Place { namespace, keys, key })
+    }
+
+    /// The permit's head, if there is one: a purged one too, since its number goes on.
+    pub(super) async fn find(&self, place: &Place, at: &SecretAt) -> Result<Option<Found>, Error> {
+        let Some(row) = self.rows.row(&place.key).await? else { return Ok(None) };
+        let meta = place.open_meta(self, &Head::decode(&row.value)?)?;
+        Place::check_path(&meta, &at.name.path)?;
+        Ok(Some(Found { row, meta }))
+    }
+
+    /// The permit's head, unless it was purged.
+    pub(super) async fn find_live(&self, place: &Place, at: &SecretAt) -> Result<Found, Error> {
+        let found = self.find(place, at).await?.ok_or(ABSENT)?;
+        if found.meta.state() == State::Purged { Err(ABSENT) } else { Ok(found) }
+    }
+
+    /// Commits a batch that writes the permit's head. `None`: look again.
+    pub(super) async fn commit_head(&self, permit: &Permit<SecretAt>, batch: Batch) -> Result<Option<crate::storage::Revision>, Error> {
+        match self.rows.store.commit(batch).await {
+            Ok(revision) => Ok(Some(revision)),
+            Err(error) => match after(error)? {
+                AfterCommit::LookAgain => Ok(None),
+                AfterCommit::Settle => {
+                    let found = self.find(&self.place(permit.granted())?, permit.granted()).await?;
+                    let done = found.filter(|found| permit.intent() != 0 && found.meta.intent == permit.intent());
+                    done.map(|found| Some(found.row.revision)).ok_or(Error::Unknown)
+                }
+            },
+        }
+    }
+}
+
+/// Does `attempt` until it says that it is done, at most [`TRIES`] times.
+pub(super) async fn until_done<T, F>(mut attempt: impl FnMut() -> F) -> Result<T, Error>
+where
+    F: Future<Output = Result<Option<T>, Error>>,
+{
+    for _ in 0..TRIES {
+        if let Some(done) = attempt().await? {
+            return Ok(done);
+        }
+    }
+    Err(Error::Conflict)
+}
+
+/// Whether this very call was done before: its request id and RPC are those of the last change.
+pub(super) fn is_replay(permit: &Permit<SecretAt>, method: &str, meta: &SecretMeta) -> bool {
+    permit.request_id().is_some_and(|id| id == meta.request_id && method == meta.method)
+}

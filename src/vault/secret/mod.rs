@@ -1,0 +1,53 @@
+//! Secrets: named values with numbered versions.
+//!
+//! | file | operations |
+//! |---|---|
+//! | `shown` | what callers see of a secret: never its value |
+//! | `head` | reading one head row: find, open, check that it is the permit's |
+//! | `read` | reveal, describe, versions |
+//! | `list` | list below a prefix, find by provider and subject |
+//! | `create`, `update` | new secrets, new versions |
+//! | `state` | labels and expiry, disable, enable, destroy, restore |
+//! | `purge` | delete what was destroyed |
+//! | `value` | what a new value must be |
+
+mod create;
+mod head;
+mod list;
+mod purge;
+mod read;
+mod shown;
+mod state;
+mod update;
+mod value;
+
+pub use read::{Revealed, VersionInfo};
+pub use shown::{SecretInfo, ShownState, TokenDetails};
+pub use state::{MetadataChange, StateChange};
+pub use update::NewVersion;
+pub use value::{Expiry, NewSecret, Stored};
+
+use crate::storage::CommitError;
+
+use super::Error;
+use super::row;
+
+/// How often a write begins again because a key was rotated meanwhile, or somebody was faster. Each time it looks again,
+/// so the next try either does it or says why not.
+const TRIES: usize = 16;
+
+/// What to do after a commit that did not go through.
+enum AfterCommit {
+    /// Look again: a key was rotated, or the row changed.
+    LookAgain,
+    /// Nobody knows whether it happened: look whether the row carries this change's intent.
+    Settle,
+}
+
+fn after(error: CommitError) -> Result<AfterCommit, Error> {
+    match error {
+        CommitError::Conflict(_) => Ok(AfterCommit::LookAgain),
+        CommitError::Unknown => Ok(AfterCommit::Settle),
+        CommitError::Refused(error) => Err(Error::Store(error)),
+    }
+}

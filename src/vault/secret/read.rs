@@ -1,0 +1,155 @@
+//! Reading one secret: its value, its description, its versions.
+
+use crate::gate::{Permit, SecretAt, Unreleased};
+use crate::model::{SecretBytes, Timestamp};
+use crate::storage::{PageSize, Revision};
+
+use super::super::page::Page;
+use super::super::record::{SecretMeta, State, time};
+use super::super::{Error, Open};
+use super::head::{ABSENT, Place};
+use super::row::{self, Head};
+use super::{SecretInfo, create};
+
+/// A value in the clear.
+#[derive(Debug)]
+pub struct Revealed {
+    /// The value.
+    pub payload: SecretBytes,
+    /// Its version.
+    pub version: u64,
+    /// The secret's revision.
+    pub revision: u64,
+    /// When this value stops being revealed.
+    pub expires: Option<Timestamp>,
+}
+
+/// One version of a secret.
+#[derive(Debug, Clone)]
+pub struct VersionInfo {
+    /// Its number.
+    pub version: u64,
+    /// Whether it is the newest.
+    pub latest: bool,
+    /// When it was stored.
+    pub created: Timestamp,
+    /// The SPIFFE ID of who stored it.
+    pub created_by: String,
+    /// When it stops being revealed.
+    pub expires: Option<Timestamp>,
+    /// The version of the key-encryption key around its data key.
+    pub kek_version: u32,
+}
+
+impl Open {
+    /// A value in the clear: the newest (`version` 0) by one storage read and one envelope, an older one by two.
+    ///
+    /// # Errors
+    /// [`Error::Absent`], [`Error::State`] where it is disabled, expired or destroyed, [`Error::Integrity`].
+    pub async fn reveal(&self, permit: Permit<SecretAt>, version: u64) -> Result<Unreleased<Revealed>, Error> {
+        let at = permit.granted();
+        let place = self.place(at)?;
+        let row = self.rows.row(&place.key).await?.ok_or(ABSENT)?;
+        let head = Head::decode(&row.value)?;
+        if version == 0 || version == head.version {
+            let (meta, payload) = place.open_both(self, &head)?;
+            Place::check_path(&meta, &at.name.path)?;
+            check_revealable(&meta, &meta, permit.now())?;
+            return revealed(payload, &meta, head.version, row.revision);
+        }
+        let meta = place.open_meta(self, &head)?;
+        Place::check_path(&meta, &at.name.path)?;
+        if meta.state() == State::Purged {
+            return Err(ABSENT);
+        }
+        self.reveal_older(&permit, &place, &head, &meta, version).await
+    }
+
+    async fn reveal_older(
+        &self,
+        permit: &Permit<SecretAt>,
+        place: &Place,
+        head: &Head<'_>,
+        current: &SecretMeta,
+        version: u64,
+    ) -> Result<Unreleased<Revealed>, Error> {
+        let at = permit.granted();
+        let row = self.rows.row(&row::version_key(at.namespace, head.secret, version)).await?.ok_or(Error::Absent("version"))?;
+        let older = Head::decode(&row.value)?;
+        if older.secret != head.secret || older.version != version {
+            return Err(Error::Integrity("an older version, which is another's,"));
+        }
+        let (meta, payload) = place.open_both(self, &older)?;
+        Place::check_path(&meta, &at.name.path)?;
+        check_revealable(current, &meta, permit.now())?;
+        revealed(payload, &meta, version, row.revision)
+    }
+
+    /// Everything about a secret but its value. Its payload is not opened.
+    ///
+    /// # Errors
+    /// [`Error::Absent`], [`Error::Integrity`].
+    pub async fn describe(&self, permit: Permit<SecretAt>) -> Result<Unreleased<SecretInfo>, Error> {
+        let at = permit.granted();
+        let found = self.find_live(&self.place(at)?, at).await?;
+        let info = create::shown(at.name.clone(), &found.row.value, &found.meta, found.row.revision, &permit)?;
+        let version = info.version;
+        Ok(Unreleased::new(info).version(version))
+    }
+
+    /// The versions that are still there, the newest first.
+    ///
+    /// # Errors
+    /// [`Error::Absent`], [`Error::Integrity`], a page token of another list.
+    pub async fn versions(
+        &self,
+        permit: Permit<SecretAt>,
+        page_items: usize,
+        page_token: &str,
+    ) -> Result<Unreleased<Page<VersionInfo>>, Error> {
+        let at = permit.granted();
+        let place = self.place(at)?;
+        let found = self.find_live(&place, at).await?;
+        let head = found.head();
+        let mut versions = vec![version_info(&head, &found.meta, true)?];
+        // At most 1,000 versions are kept: one scan.
+        let page = self.rows.store.scan(&row::versions_prefix(at.namespace, head.secret), None, PageSize::MAX).await?;
+        for (_, row) in page.rows.iter().rev() {
+            let older = Head::decode(&row.value)?;
+            let meta = place.open_meta(self, &older)?;
+            Place::check_path(&meta, &at.name.path)?;
+            versions.push(version_info(&older, &meta, false)?);
+        }
+        let filter = format!("versions {}", at.name);
+        let newest_first = |info: &VersionInfo| (u64::MAX - info.version).to_be_bytes().to_vec();
+        Ok(Unreleased::new(self.paging(&permit, &filter, page_items).cut(versions, page_token, newest_first)?))
+    }
+}
+
+fn version_info(head: &Head<'_>, meta: &SecretMeta, latest: bool) -> Result<VersionInfo, Error> {
+    Ok(VersionInfo {
+        version: head.version,
+        latest,
+        created: time(meta.version_created_ms)?,
+        created_by: meta.version_created_by.clone(),
+        expires: meta.expires()?,
+        kek_version: head.kek_version,
+    })
+}
+
+/// Whether the secret as a whole (`current`) and this version of it let the value out.
+fn check_revealable(current: &SecretMeta, version: &SecretMeta, now: Timestamp) -> Result<(), Error> {
+    match current.state() {
+        State::Enabled => {}
+        State::Disabled => return Err(Error::State("the secret is disabled: enable it first")),
+        State::Destroyed => return Err(Error::State("the secret is destroyed: it can be restored until its recovery window ends")),
+        State::Purged => return Err(ABSENT),
+        State::Unspecified => return Err(Error::Integrity("a secret's state")),
+    }
+    if version.is_expired(now) { Err(Error::State("the value has expired: store a new one")) } else { Ok(()) }
+}
+
+fn revealed(payload: SecretBytes, meta: &SecretMeta, version: u64, revision: Revision) -> Result<Unreleased<Revealed>, Error> {
+    let revealed = Revealed { payload, version, revision: revision.number(), expires: meta.expires()? };
+    Ok(Unreleased::new(revealed).version(version))
+}

@@ -1,0 +1,61 @@
+//! What a crash left in doubt: an intent in the audit log without an outcome. The row says whether it was done, since it
+//! carries the intent's number.
+
+use crate::audit::Entry;
+use crate::gate::{Gate, SecretAt};
+use crate::model::{NamespaceName, SecretName};
+
+use super::{Error, Open, record, row};
+
+impl Open {
+    /// Records an outcome for each of these intents.
+    pub(super) async fn settle(&self, intents: Vec<Entry>, gate: &Gate) -> Result<(), Error> {
+        for intent in intents {
+            let done = self.newest_intent(&intent).await?;
+            let outcome = match done {
+                Some(newest) if newest == intent.sequence => "ok",
+                // Something newer was done to it: whether this was done before cannot be told from the row.
+                Some(newest) if newest > intent.sequence => "superseded",
+                Some(_) => "not_done",
+                None => "unknown",
+            };
+            gate.record_settled(&intent, outcome);
+        }
+        Ok(())
+    }
+
+    /// The number of the intent of the last change of what the entry names; none if that cannot be told.
+    async fn newest_intent(&self, intent: &Entry) -> Result<Option<u64>, Error> {
+        let Some(resource) = &intent.resource else { return Ok(None) };
+        match intent.method.as_str() {
+            "CreateRole" | "UpdateRole" | "DeleteRole" | "CreateBinding" | "DeleteBinding" => {
+                Ok(Some(self.policy_change.lock().await.head.intent))
+            }
+            "CreateNamespace" => self.namespace_intent(intent.detail.get("namespace")).await,
+            "RotateKey" => self.keyring_intent(resource).await,
+            _ => self.secret_intent(resource).await,
+        }
+    }
+
+    async fn secret_intent(&self, resource: &str) -> Result<Option<u64>, Error> {
+        let Ok(name) = resource.parse::<SecretName>() else { return Ok(None) };
+        let Some(entry) = self.policy.snapshot().and_then(|policy| policy.namespace(&name.namespace)) else { return Ok(None) };
+        let at = SecretAt { namespace: entry.id, name };
+        let found = self.find(&self.place(&at)?, &at).await?;
+        Ok(Some(found.map_or(0, |found| found.meta.intent)))
+    }
+
+    async fn namespace_intent(&self, name: Option<&String>) -> Result<Option<u64>, Error> {
+        let Some(name) = name else { return Ok(None) };
+        let key = row::namespace_key(&self.names.tag("namespace", name));
+        let stored = self.rows.record::<record::Namespace>(&key).await?;
+        Ok(Some(stored.map_or(0, |(namespace, _)| namespace.intent)))
+    }
+
+    async fn keyring_intent(&self, resource: &str) -> Result<Option<u64>, Error> {
+        let Ok(name) = resource.parse::<NamespaceName>() else { return Ok(None) };
+        let Some(entry) = self.policy.snapshot().and_then(|policy| policy.namespace(&name)) else { return Ok(None) };
+        let stored = self.rows.record::<record::KeyringRow>(&row::keyring_key(entry.id)).await?;
+        Ok(stored.map(|(keyring, _)| keyring.intent))
+    }
+}
