@@ -55,7 +55,6 @@ async fn a_handler_finds_the_peer_in_the_request() {
     assert!(seen.iter().all(|peer| *peer.serial == leaf.serial() && peer.post_quantum));
 }
 
-// immune: row-62
 #[tokio::test]
 async fn a_client_speaks_to_the_server_that_it_pins_and_says_who_else_it_met() {
     let world = World::new();
