@@ -1,1 +1,83 @@
-//! Under construction.
+//! From a certificate to a principal: who may connect, and as whom.
+//!
+//! | word | meaning |
+//! |---|---|
+//! | [`TrustAnchor`] | one trust domain: its CAs, its [`Class`](crate::model::Class), and how revocation works there |
+//! | [`SpiffeVerifier`] | decides on a client's chain: one SPIFFE ID, verified against the anchor of its own domain alone |
+//! | [`ServerTls`], [`LiveTls`] | the server's side of TLS, checked and built; the one in force, replaced without a restart |
+//! | [`accept`], [`Connection`] | the accept loop; a stream that has proved a principal and ends with its certificate |
+//! | [`Peer`] | what a connection proved; handlers find it in a request's extensions |
+//! | [`Refusal`], [`Stranger`] | why a connection proved nothing; who it was, as far as that can be told |
+//!
+//! Flow: files ([`load_certificates`], [`load_private_key`], [`load_crls`]) -> [`TrustAnchor::new`] -> [`ServerTls::new`] ->
+//! [`LiveTls`] -> [`accept`] -> a stream of [`Connection`]s for tonic's `serve_with_incoming`.
+//!
+//! Three things hold for every connection: TLS 1.3 alone, a full handshake each time (a resumed one would skip the
+//! revocation list), and one SPIFFE ID (SPIFFE X.509-SVID) that was verified under the anchor of its own trust domain.
+
+mod acceptor;
+mod admission;
+mod anchor;
+mod connection;
+mod leaf;
+mod peer;
+mod pem;
+mod refusal;
+#[cfg(test)]
+mod tests;
+mod tls;
+mod verifier;
+
+use std::io;
+use std::path::PathBuf;
+
+pub use acceptor::{Stranger, accept};
+pub use admission::AcceptLimits;
+pub use anchor::{Revocation, TrustAnchor};
+pub use connection::Connection;
+pub use peer::Peer;
+pub use pem::{load_certificates, load_crls, load_private_key};
+pub use refusal::Refusal;
+pub use tls::{LiveTls, ServerTls};
+pub use verifier::SpiffeVerifier;
+
+use crate::model::TrustDomain;
+
+/// Why what was configured cannot be trusted. Paths and trust domains stand in it, never what a file holds.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// A file cannot be read.
+    #[error("{} cannot be read", path.display())]
+    Read {
+        /// Which one.
+        path: PathBuf,
+        /// What the operating system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A file can be read, and is not what it should be.
+    #[error("{}: {why}", path.display())]
+    File {
+        /// Which one.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        why: &'static str,
+    },
+    /// An anchor that proves nothing.
+    #[error("the anchor of trust domain {domain}: {why}")]
+    Anchor {
+        /// Whose.
+        domain: TrustDomain,
+        /// What is wrong, and what to do.
+        why: &'static str,
+    },
+    /// One trust domain has two anchors, so that its class would be a matter of chance.
+    #[error("trust domain {0} has more than one anchor")]
+    TwoAnchors(TrustDomain),
+    /// No anchor at all: nobody could connect.
+    #[error("no trust anchor is configured")]
+    NoAnchor,
+    /// The server's own certificate or key cannot serve.
+    #[error("the server's certificate: {0}")]
+    ServerCertificate(&'static str),
+}

@@ -1,0 +1,127 @@
+//! The accept loop: from a socket to a connection that has proved a principal.
+//!
+//! Nothing that a stranger does ends the loop or blocks it: each handshake is a task of its own with a deadline, and an
+//! error of `accept` itself (no file descriptors left, for instance) is waited out.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::{self, Sender};
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::admission::{Admission, Knock};
+use super::{AcceptLimits, Connection, LiveTls, Peer, Refusal};
+
+/// Finished connections that wait for the server to take them.
+const QUEUE: usize = 64;
+/// First pause after `accept` failed; it doubles up to [`LONGEST_PAUSE`] while it keeps failing.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Somebody who proved nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stranger {
+    /// Where the attempt came from.
+    pub address: SocketAddr,
+    /// Why it failed: one of the constant texts of [`Refusal`].
+    pub why: &'static str,
+}
+
+/// Accepts on `listener` until `stop` is ready or the stream is dropped, and yields the connections that have proved a
+/// principal: for tonic's `serve_with_incoming`. No item is ever an error. `report` hears of everybody else; it is called
+/// on the runtime's threads, once for each attempt, so it must count and summarise and never block.
+///
+/// Must be called within a tokio runtime.
+pub fn accept(
+    listener: TcpListener,
+    tls: Arc<LiveTls>,
+    limits: AcceptLimits,
+    report: impl Fn(Stranger) + Send + Sync + 'static,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> ReceiverStream<io::Result<Connection>> {
+    let (ready, connections) = mpsc::channel(QUEUE);
+    let door = Arc::new(Door { tls, limits, admission: Admission::new(&limits), report: Box::new(report), ready });
+    tokio::spawn(watch(listener, door, stop));
+    ReceiverStream::new(connections)
+}
+
+struct Door {
+    tls: Arc<LiveTls>,
+    limits: AcceptLimits,
+    admission: Admission,
+    report: Box<dyn Fn(Stranger) + Send + Sync>,
+    ready: Sender<io::Result<Connection>>,
+}
+
+async fn watch(listener: TcpListener, door: Arc<Door>, stop: impl Future<Output = ()>) {
+    let mut stop = pin!(stop);
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = &mut stop => return,
+            () = door.ready.closed() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, address)) => {
+                pause = FIRST_PAUSE;
+                door.open(stream, address);
+            }
+            Err(error) if concerns_one_client(&error) => {}
+            Err(error) => {
+                tracing::warn!(kind = ?error.kind(), pause_ms = pause.as_millis(), "accept failed; trying again");
+                tokio::select! {
+                    () = &mut stop => return,
+                    () = sleep(pause) => {}
+                }
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        }
+    }
+}
+
+/// The client was gone before it was accepted; the next one may be there.
+fn concerns_one_client(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(error.kind(), Kind::ConnectionAborted | Kind::ConnectionReset | Kind::ConnectionRefused | Kind::Interrupted)
+}
+
+impl Door {
+    fn open(self: &Arc<Self>, stream: TcpStream, address: SocketAddr) {
+        match self.admission.knock(address.ip()) {
+            Some(knock) => drop(tokio::spawn(Arc::clone(self).receive(stream, address, knock))),
+            None => self.refuse(address, Refusal::Crowded),
+        }
+    }
+
+    async fn receive(self: Arc<Self>, stream: TcpStream, address: SocketAddr, knock: Knock) {
+        let proved = timeout(self.limits.handshake_timeout, self.prove(stream, address)).await;
+        drop(knock);
+        match proved.unwrap_or(Err(Refusal::TimedOut)) {
+            // Fails only when the server has stopped taking connections: then this one is closed.
+            Ok(connection) => drop(self.ready.send(Ok(connection)).await),
+            Err(refusal) => self.refuse(address, refusal),
+        }
+    }
+
+    async fn prove(&self, stream: TcpStream, address: SocketAddr) -> Result<Connection, Refusal> {
+        // The snapshot stays with the connection: whatever replaces it meanwhile is noticed at the first byte.
+        let tls = self.tls.current();
+        stream.set_nodelay(true).map_err(|_| Refusal::Handshake)?;
+        let stream = TlsAcceptor::from(Arc::clone(&tls.config)).accept(stream).await.map_err(|error| Refusal::from(&error))?;
+        let peer = Peer::of(stream.get_ref().1, &tls.verifier, address)?;
+        let place = self.admission.enter().ok_or(Refusal::Crowded)?;
+        Ok(Connection::new(stream, peer, Arc::clone(&self.tls), tls, &self.limits, place))
+    }
+
+    fn refuse(&self, address: SocketAddr, refusal: Refusal) {
+        (self.report)(Stranger { address, why: refusal.why() });
+    }
+}

@@ -1,0 +1,160 @@
+//! A connection that has proved a principal, and ends when the proof does.
+//!
+//! The checks of [`Connection::over`] run before every read and write: two loads and two comparisons as long as nothing
+//! has changed. The timer is touched only when there is nothing to read.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, Sleep, sleep_until};
+use tokio_rustls::server::TlsStream;
+use tonic::transport::server::Connected;
+
+use super::tls::unix_time;
+use super::{AcceptLimits, LiveTls, Peer, ServerTls};
+
+/// A TLS stream whose client has proved who it is. Reads end and writes fail once the certificate has ended, the
+/// connection is too old or too long idle, or the certificate no longer verifies under the TLS in force.
+pub struct Connection {
+    stream: TlsStream<TcpStream>,
+    peer: Peer,
+    live: Arc<LiveTls>,
+    /// Under which the client's chain was last verified.
+    verified: Arc<ServerTls>,
+    /// Of the certificate or of the age, whichever comes first.
+    end: Instant,
+    idle: Duration,
+    last_used: Instant,
+    timer: Pin<Box<Sleep>>,
+    ended: bool,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Connection {
+    pub(super) fn new(
+        stream: TlsStream<TcpStream>,
+        peer: Peer,
+        live: Arc<LiveTls>,
+        verified: Arc<ServerTls>,
+        limits: &AcceptLimits,
+        place: OwnedSemaphorePermit,
+    ) -> Self {
+        let now = Instant::now();
+        let end = now + peer.not_after.since(verified.clock.now()).min(limits.age);
+        let timer = Box::pin(sleep_until(end.min(now + limits.idle)));
+        Self { stream, peer, live, verified, end, idle: limits.idle, last_used: now, timer, ended: false, _place: place }
+    }
+
+    /// What it proved.
+    #[must_use]
+    pub fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    /// Whether the connection may carry no further byte. The answer stays once it is yes.
+    fn over(&mut self) -> bool {
+        self.ended = self.ended || Instant::now() >= self.end || !self.still_proved();
+        self.ended
+    }
+
+    /// Compares pointers; only after [`LiveTls::replace`] is the chain verified again, once.
+    fn still_proved(&mut self) -> bool {
+        let current = self.live.peek();
+        if Arc::ptr_eq(&current, &self.verified) {
+            return true;
+        }
+        let chain = self.stream.get_ref().1.peer_certificates().and_then(<[_]>::split_first);
+        let proved =
+            chain.and_then(|(leaf, intermediates)| current.verifier.principal(leaf, intermediates, unix_time(&*current.clock)).ok());
+        // The class too: a domain's anchor may have been given another one.
+        let same = proved.as_ref() == Some(&*self.peer.principal);
+        if same {
+            self.verified = Arc::clone(&current);
+        }
+        same
+    }
+
+    /// Ready once the connection has reached its end or was idle for too long; else sees to it that the task wakes then.
+    fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            ready!(self.timer.as_mut().poll(context));
+            let due = self.end.min(self.last_used + self.idle);
+            if Instant::now() >= due {
+                self.ended = true;
+                return Poll::Ready(());
+            }
+            self.timer.as_mut().reset(due);
+        }
+    }
+
+    fn used(&mut self) {
+        self.last_used = Instant::now();
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.over() {
+            return Poll::Ready(Ok(()));
+        }
+        if let Poll::Ready(outcome) = Pin::new(&mut this.stream).poll_read(context, buffer) {
+            this.used();
+            return Poll::Ready(outcome);
+        }
+        this.poll_end(context).map(Ok)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if this.over() {
+            return Poll::Ready(Err(ended()));
+        }
+        let written = ready!(Pin::new(&mut this.stream).poll_write(context, bytes));
+        this.used();
+        Poll::Ready(written)
+    }
+
+    fn poll_write_vectored(self: Pin<&mut Self>, context: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if this.over() {
+            return Poll::Ready(Err(ended()));
+        }
+        let written = ready!(Pin::new(&mut this.stream).poll_write_vectored(context, slices));
+        this.used();
+        Poll::Ready(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(context)
+    }
+}
+
+/// tonic puts a copy into the extensions of every request: `request.extensions().get::<Peer>()`.
+impl Connected for Connection {
+    type ConnectInfo = Peer;
+
+    fn connect_info(&self) -> Peer {
+        self.peer.clone()
+    }
+}
+
+fn ended() -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionAborted, "the connection has reached its end")
+}

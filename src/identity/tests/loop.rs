@@ -1,0 +1,212 @@
+//! What strangers can do to the accept loop: nothing that others would notice.
+
+use std::process::Command;
+use std::time::Instant;
+
+use rustls::ClientConnection;
+use rustls_pki_types::ServerName;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::*;
+
+async fn door() -> (World, Door) {
+    let world = World::new();
+    let limits = AcceptLimits { handshake_timeout: Duration::from_millis(500), ..AcceptLimits::default() };
+    let door = Door::open_with(world.tls(world.anchors(&[])), limits).await;
+    (world, door)
+}
+
+async fn say(door: &Door, bytes: &[u8]) -> TcpStream {
+    let mut stream = TcpStream::connect(door.address).await.expect("connected");
+    stream.write_all(bytes).await.expect("sent");
+    stream
+}
+
+async fn a_good_client_gets_in(world: &World, door: &mut Door) {
+    let client = world.client(&world.backend()).config();
+    let start = Instant::now();
+    loop {
+        match door.knock(Arc::clone(&client)).await {
+            Ok(_) => return,
+            // What was reported of strangers before.
+            Err(_) => assert!(start.elapsed() < PATIENCE, "only strangers"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn plain_text_is_turned_away() {
+    let (world, mut door) = door().await;
+    let _http = say(&door, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+    assert_eq!(door.answer().await.err(), Some(Refusal::Handshake.why()));
+    a_good_client_gets_in(&world, &mut door).await;
+}
+
+/// A ClientHello of TLS 1.2 as RFC 5246 has it, without the extension that offers later versions.
+fn hello_of_tls12() -> Vec<u8> {
+    let extensions: [&[u8]; 3] = [
+        &[0, 10, 0, 4, 0, 2, 0, 29],      // supported_groups: x25519
+        &[0, 11, 0, 2, 1, 0],             // ec_point_formats: uncompressed
+        &[0, 13, 0, 6, 0, 4, 4, 3, 8, 4], // signature_algorithms
+    ];
+    let extensions = extensions.concat();
+    let mut body = vec![3, 3];
+    body.extend_from_slice(&[7; 32]); // random
+    body.extend_from_slice(&[0, 0, 2, 0xc0, 0x2b, 1, 0]); // no session, one suite, no compression
+    body.extend_from_slice(&u16::try_from(extensions.len()).expect("short").to_be_bytes());
+    body.extend_from_slice(&extensions);
+    let length = u8::try_from(body.len()).expect("short");
+    let mut record = vec![0x16, 3, 1, 0, length + 4, 1, 0, 0, length];
+    record.extend_from_slice(&body);
+    record
+}
+
+#[tokio::test]
+async fn tls_1_2_is_turned_away() {
+    let (_world, mut door) = door().await;
+    let mut stream = say(&door, &hello_of_tls12()).await;
+    assert_eq!(door.answer().await.err(), Some(Refusal::NoTls13.why()));
+    let mut alert = [0; 7];
+    stream.read_exact(&mut alert).await.expect("an alert");
+    assert_eq!(alert[5..], [2, 70], "fatal protocol_version");
+}
+
+#[tokio::test]
+async fn a_silent_client_is_cut_off_and_holds_nobody_up() {
+    let (world, mut door) = door().await;
+    let mut silent = TcpStream::connect(door.address).await.expect("connected");
+    let start = Instant::now();
+    a_good_client_gets_in(&world, &mut door).await;
+    assert!(start.elapsed() < Duration::from_millis(400), "waited for the silent one: {:?}", start.elapsed());
+    assert_eq!(door.answer().await.err(), Some(Refusal::TimedOut.why()));
+    assert!(matches!(silent.read(&mut [0; 8]).await, Ok(0) | Err(_)), "the socket is closed");
+}
+
+// immune: row-9
+#[tokio::test]
+async fn one_byte_at_a_time_and_an_early_end_do_not_hang_it() {
+    let (world, mut door) = door().await;
+    let config = world.client(&world.backend()).config();
+    let mut client = ClientConnection::new(config, ServerName::try_from("localhost").expect("a name")).expect("built");
+    let mut hello = Vec::new();
+    client.write_tls(&mut hello).expect("written");
+    let mut stream = TcpStream::connect(door.address).await.expect("connected");
+    stream.set_nodelay(true).expect("set");
+    for byte in &hello {
+        stream.write_all(std::slice::from_ref(byte)).await.expect("sent");
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(stream.read_u8().await.expect("an answer"), 0x16, "the server's half of the handshake");
+    drop(stream);
+    assert_eq!(door.answer().await.err(), Some(Refusal::Handshake.why()));
+
+    let half = &hello[..hello.len() / 2];
+    let close_notify: &[u8] = &[0x15, 3, 3, 0, 2, 1, 0];
+    for beginning in [&[][..], close_notify, half, &[half, close_notify].concat()] {
+        drop(say(&door, beginning).await);
+        assert!(door.answer().await.is_err());
+    }
+    a_good_client_gets_in(&world, &mut door).await;
+}
+
+// immune: row-48
+#[tokio::test]
+async fn resets_before_and_after_the_accept_do_not_end_it() {
+    let (world, mut door) = door().await;
+    for round in 0..100 {
+        let stream = std::net::TcpStream::connect(door.address).expect("connected");
+        let stream = TcpStream::from_std({
+            stream.set_nonblocking(true).expect("set");
+            stream
+        })
+        .expect("registered");
+        stream.set_zero_linger().expect("set");
+        if round % 2 == 0 {
+            tokio::task::yield_now().await;
+        }
+        drop(stream);
+    }
+    a_good_client_gets_in(&world, &mut door).await;
+}
+
+// immune: row-48
+/// The limit of file descriptors belongs to the whole process, so the test runs once more in a process of its own.
+#[test]
+fn running_out_of_file_descriptors_does_not_end_it() {
+    if std::env::var_os("STRONGROOM_TEST_DESCRIPTORS").is_some() {
+        return run_out_of_descriptors();
+    }
+    let output = Command::new(std::env::current_exe().expect("the test binary"))
+        .args(["--exact", "identity::tests::accept_loop::running_out_of_file_descriptors_does_not_end_it"])
+        .env("STRONGROOM_TEST_DESCRIPTORS", "1")
+        .output()
+        .expect("runs");
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && told.contains("1 passed"), "{told}{}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn run_out_of_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("built");
+    runtime.block_on(async {
+        let (world, mut door) = door().await;
+        let maximum = getrlimit(Resource::Nofile).maximum;
+        setrlimit(Resource::Nofile, Rlimit { current: Some(64), maximum }).expect("set");
+        // No await in between: the loop has accepted none of them when the last descriptor goes.
+        let mut held = Vec::new();
+        let refused = loop {
+            match std::net::TcpStream::connect(door.address) {
+                Ok(stream) => held.push(stream),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(refused.raw_os_error(), Some(rustix::io::Errno::MFILE.raw_os_error()));
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert!(door.strangers.try_recv().is_err(), "accept must have failed by now, and nothing else");
+        // Each of them is accepted after all, and found gone.
+        for stream in held {
+            drop(stream);
+            assert!(door.answer().await.is_err());
+        }
+        a_good_client_gets_in(&world, &mut door).await;
+    });
+}
+
+#[tokio::test]
+async fn more_than_fit_are_turned_away_at_once() {
+    let world = World::new();
+    let limits = AcceptLimits { handshakes_per_address: 2, connections: 1, ..AcceptLimits::default() };
+    let mut door = Door::open_with(world.tls(world.anchors(&[])), limits).await;
+    let client = world.client(&world.backend()).config();
+    let inside = door.knock(Arc::clone(&client)).await.expect("let in");
+    assert_eq!(door.knock(Arc::clone(&client)).await.err(), Some(Refusal::Crowded.why()), "one connection");
+    drop(inside);
+    assert!(door.knock(client).await.is_ok(), "its place is free again");
+
+    let _knocking = [say(&door, b"").await, say(&door, b"").await, say(&door, b"").await];
+    assert_eq!(door.answer().await.err(), Some(Refusal::Crowded.why()), "two handshakes of one address");
+}
+
+#[tokio::test]
+async fn it_ends_when_told_and_when_nobody_listens() {
+    let world = World::new();
+    for told in [true, false] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let address = listener.local_addr().expect("bound");
+        let live = Arc::new(LiveTls::new(world.tls(world.anchors(&[]))));
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let stop_future = async move { drop(stopped.await) };
+        let mut connections = accept(listener, live, AcceptLimits::default(), drop, stop_future);
+        if told {
+            drop(stop);
+            assert!(connections.next().await.is_none());
+        } else {
+            drop(connections);
+        }
+        let start = Instant::now();
+        while TcpStream::connect(address).await.is_ok() {
+            assert!(start.elapsed() < PATIENCE, "the listener is still open");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
