@@ -308,20 +308,29 @@ async fn a_closed_store_says_so(store: &Arc<dyn Store>) {
     assert!(matches!(late, Err(CommitError::Refused(StoreError::Closed))));
 }
 
-/// What a model does, and a store should do as well: a batch over a few short keys, each perhaps expected.
+/// A batch over a few short keys.
 #[derive(Debug, Clone)]
-struct Step(BTreeMap<Vec<u8>, (Option<bool>, Option<Vec<u8>>)>);
+struct Step(BTreeMap<Vec<u8>, Touch>);
+
+/// What a batch does with one row: expects it rightly, wrongly or not at all; puts a value or deletes it.
+#[derive(Debug, Clone)]
+struct Touch {
+    expected: Option<bool>,
+    value: Option<Vec<u8>>,
+}
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let key = proptest::collection::vec(prop_oneof![Just(0), Just(b'a'), Just(255)], 1..4);
-    let change = (proptest::option::of(proptest::bool::weighted(0.9)), proptest::option::of(proptest::collection::vec(any::<u8>(), 0..40)));
-    proptest::collection::vec(proptest::collection::btree_map(key, change, 1..6).prop_map(Step), 1..40)
+    let expected = proptest::option::of(proptest::bool::weighted(0.9));
+    let value = proptest::option::of(proptest::collection::vec(any::<u8>(), 0..40));
+    let touch = (expected, value).prop_map(|(expected, value)| Touch { expected, value });
+    proptest::collection::vec(proptest::collection::btree_map(key, touch, 1..6).prop_map(Step), 1..40)
 }
 
 /// Does one step to both; an expectation is right or wrong as the step says.
 async fn take(step: Step, model: &mut BTreeMap<Key, Row>, store: &Arc<dyn Store>) {
     let (mut batch, mut must_conflict) = (Batch::new(), false);
-    for (bytes, (expected, value)) in &step.0 {
+    for (bytes, Touch { expected, value }) in &step.0 {
         let key = Key::new(bytes.clone()).expect("1 to 3 bytes");
         let actual = model.get(&key).map_or(Revision::ABSENT, |row| row.revision);
         batch = match expected {

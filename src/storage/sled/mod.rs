@@ -36,6 +36,7 @@ use tokio::sync::{Semaphore, oneshot, watch};
 
 use self::disk::Disk;
 use self::folder::Folder;
+use self::ledger::Ledger;
 use self::log::Log;
 use self::writer::{Message, Request, Writer};
 use super::{Batch, Changes, CommitError, Condition, Feed, GET_KEYS, Key, Page, PageSize, Revision, Row, Store, StoreError, StoreStatus};
@@ -111,6 +112,10 @@ impl SledStore {
         };
         let disk = Disk::open(&folder, options.reserve_bytes)?;
         let (log, ledger) = writer::open_log(&folder, &disk, options, mode)?;
+        Self::serve(folder, disk, options, log, ledger)
+    }
+
+    fn serve(folder: Folder, disk: Disk, options: &SledOptions, log: Log, ledger: Ledger) -> Result<Self, StoreError> {
         let shared = Arc::new(Shared {
             log: ArcSwapOption::from_pointee(log),
             newest_deletion: AtomicU64::new(0),

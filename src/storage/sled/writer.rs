@@ -50,7 +50,7 @@ pub(super) struct Writer {
     ledger: Ledger,
     /// Whether sled takes writes; if not, its log has to be opened again.
     is_sound: bool,
-    /// Not before this is a log that could not be opened tried again.
+    /// A poisoned log is not opened again before this.
     next_try: Instant,
     is_closing: bool,
 }
@@ -223,10 +223,13 @@ impl Writer {
         if Instant::now() < self.next_try {
             return false;
         }
+        let started_at = Instant::now();
         self.let_go();
         let opened = self.folder.set_aside_torn_snapshots();
         match opened.and_then(|()| open_log(&self.folder, &self.shared.disk, &self.options, Mode::OpenExisting)) {
             Ok((log, ledger)) => {
+                // Nothing can be read meanwhile: where every write fails, at most a tenth of the time goes into openings.
+                self.next_try = Instant::now() + RETRY + 9 * started_at.elapsed();
                 self.take_up(log, ledger);
                 true
             }
