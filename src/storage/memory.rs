@@ -1,0 +1,117 @@
+//! A store in memory: for tests, and the plainest reading of the contract.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+use super::{
+    Batch, Change, Changes, CommitError, Condition, Feed, GET_KEYS, Key, Page, PageSize, Revision, Row, Store, StoreError, StoreStatus,
+    Write,
+};
+
+/// Rows in a map under a lock. Nothing outlives it.
+pub struct MemoryStore {
+    table: Mutex<Table>,
+    feed: Feed,
+    condition: watch::Sender<Condition>,
+}
+
+#[derive(Default)]
+struct Table {
+    rows: BTreeMap<Key, Row>,
+    revision: Revision,
+}
+
+impl MemoryStore {
+    /// Without rows.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { table: Mutex::default(), feed: Feed::new(Revision::ABSENT), condition: watch::Sender::new(Condition::Healthy) }
+    }
+
+    fn open(&self) -> Result<MutexGuard<'_, Table>, StoreError> {
+        match &*self.condition.borrow() {
+            Condition::Healthy => Ok(self.table.lock().unwrap_or_else(PoisonError::into_inner)),
+            other => Err(other.refusal()),
+        }
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Row>>, StoreError> {
+        if keys.len() > GET_KEYS {
+            return Err(StoreError::BatchTooLarge("more than 128 keys"));
+        }
+        let table = self.open()?;
+        Ok(keys.iter().map(|key| table.rows.get(key).cloned()).collect())
+    }
+
+    async fn scan(&self, prefix: &Key, after: Option<&Key>, limit: PageSize) -> Result<Page, StoreError> {
+        let table = self.open()?;
+        let from = match after {
+            Some(after) if after >= prefix => Bound::Excluded(after),
+            _ => Bound::Included(prefix),
+        };
+        let under = |(key, _): &(&Key, &Row)| key.as_bytes().starts_with(prefix.as_bytes());
+        let rows = table.rows.range((from, Bound::Unbounded)).take_while(under);
+        Page::gather(rows.map(|(key, row)| Ok((key.clone(), row.clone()))), limit)
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<Revision, CommitError> {
+        batch.check()?;
+        let mut table = self.open()?;
+        table.expect(&batch)?;
+        let revision = table.write(&batch);
+        self.feed.publish(revision, Change::of(&batch, revision));
+        Ok(revision)
+    }
+
+    async fn watch(&self, prefix: &Key, after: Revision) -> Result<Changes, StoreError> {
+        self.open().map(|_| self.feed.watch(prefix, after))
+    }
+
+    fn status(&self) -> StoreStatus {
+        let durable = self.table.lock().unwrap_or_else(PoisonError::into_inner).revision;
+        StoreStatus { size_on_disk_bytes: 0, durable, condition: self.condition.borrow().clone() }
+    }
+
+    fn conditions(&self) -> watch::Receiver<Condition> {
+        self.condition.subscribe()
+    }
+
+    async fn close(&self) {
+        self.condition.send_replace(Condition::Closed);
+        self.feed.close();
+    }
+}
+
+impl Table {
+    fn expect(&self, batch: &Batch) -> Result<(), CommitError> {
+        let holds = |(key, expected): &&(Key, Revision)| self.rows.get(key).map_or(Revision::ABSENT, |row| row.revision) == *expected;
+        match batch.expectations().iter().find(|expectation| !holds(expectation)) {
+            Some((key, _)) => Err(CommitError::Conflict(key.clone())),
+            None => Ok(()),
+        }
+    }
+
+    fn write(&mut self, batch: &Batch) -> Revision {
+        self.revision = self.revision.next();
+        for (key, write) in batch.writes() {
+            match write {
+                Write::Put(value) => self.rows.insert(key.clone(), Row { revision: self.revision, value: value.clone() }),
+                Write::Delete => self.rows.remove(key),
+            };
+        }
+        self.revision
+    }
+}

@@ -1,0 +1,389 @@
+//! The one writer: the only thread that changes the store.
+
+use std::collections::HashMap;
+use std::io;
+use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, Weak};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::super::{Batch, Change, CommitError, Condition, Key, Revision, StoreError, Write};
+use super::disk::Disk;
+use super::folder::{Folder, failed};
+use super::ledger::Ledger;
+use super::log::{Log, Pending};
+use super::witness::Witness;
+use super::{Mode, Progress, Shared, SledOptions};
+
+/// Batches that share one sync.
+const GROUP_BATCHES: usize = 256;
+/// Bytes after which a group takes no more.
+const GROUP_BYTES: usize = 4 * 1024 * 1024;
+/// How often a store that refuses writes looks whether the cause is gone.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What the writer is asked.
+pub(super) enum Message {
+    Commit(Request),
+    Close,
+}
+
+/// A batch, already checked against the bounds.
+pub(super) struct Request {
+    pub(super) batch: Batch,
+    pub(super) answer: oneshot::Sender<Result<Revision, CommitError>>,
+    pub(super) _permit: OwnedSemaphorePermit,
+}
+
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    inbox: Receiver<Message>,
+    folder: Folder,
+    witness: Witness,
+    options: SledOptions,
+    /// As of the last durable group.
+    ledger: Ledger,
+    /// Whether sled takes writes; if not, its log has to be opened again.
+    is_sound: bool,
+    /// A poisoned log is not opened again before this.
+    next_try: Instant,
+    is_closing: bool,
+}
+
+/// Batches decided together, and what is to be answered once it is known what became of them.
+struct Group {
+    pending: Pending,
+    ledger: Ledger,
+    /// Where the rows that it writes will be.
+    revisions: HashMap<Key, Revision>,
+    newest_deletion: Revision,
+    changes: Vec<(Revision, Vec<Change>)>,
+    answers: Vec<(Request, Result<Revision, CommitError>)>,
+}
+
+/// Opens the log, and believes it only after its rows were counted and everything recovered was synced.
+pub(super) fn open_log(folder: &Folder, disk: &Disk, options: &SledOptions, mode: Mode) -> Result<(Log, Ledger), StoreError> {
+    let log = Log::open(folder, options.cache_bytes)?;
+    if mode == Mode::CreateNew {
+        let mut first = Pending::default();
+        first.record(Ledger::default());
+        log.write(first)?;
+    }
+    let ledger = log.ledger()?;
+    ledger.audit(log.rows().map(|row| row.map(|(_, row)| row.revision)))?;
+    let witness = Witness::open(folder)?;
+    witness.confirm(ledger.revision)?;
+    disk.sync().map_err(failed(folder.path(), "cannot be synced"))?;
+    witness.record(ledger.revision);
+    folder.tighten()?;
+    Ok((log, ledger))
+}
+
+impl Writer {
+    pub(super) fn start(
+        shared: Arc<Shared>,
+        inbox: Receiver<Message>,
+        folder: Folder,
+        options: SledOptions,
+        ledger: Ledger,
+    ) -> Result<JoinHandle<()>, StoreError> {
+        let path = folder.path().to_owned();
+        let watched = Arc::downgrade(&shared);
+        spawn("store-waker", move || wake_sleepers(&watched)).map_err(failed(&path, "has no thread to serve it"))?;
+        let witness = Witness::open(&folder)?;
+        let next_try = Instant::now();
+        let writer = Self { shared, inbox, folder, witness, options, ledger, is_sound: true, next_try, is_closing: false };
+        spawn("store-writer", move || writer.run()).map_err(failed(&path, "has no thread to serve it"))
+    }
+
+    fn run(mut self) {
+        while !self.is_closing {
+            let group = self.next_group();
+            let served = catch_unwind(AssertUnwindSafe(|| self.serve(group)));
+            if served.is_err() {
+                self.fail("the writer panicked");
+            }
+        }
+        self.close();
+    }
+
+    /// Waits for a batch and takes what else is there. Empty: it is time to look whether the store is well again.
+    fn next_group(&mut self) -> Vec<Request> {
+        let is_healthy = *self.shared.condition.borrow() == Condition::Healthy;
+        let mut message = if is_healthy { self.inbox.recv().map_err(RecvTimeoutError::from) } else { self.inbox.recv_timeout(RETRY) };
+        let (mut group, mut bytes) = (Vec::new(), 0);
+        loop {
+            match message {
+                Ok(Message::Commit(request)) => {
+                    bytes += request.batch.bytes();
+                    group.push(request);
+                }
+                Ok(Message::Close) | Err(RecvTimeoutError::Disconnected) => self.is_closing = true,
+                Err(RecvTimeoutError::Timeout) => return group,
+            }
+            if self.is_closing || group.len() == GROUP_BATCHES || bytes >= GROUP_BYTES {
+                return group;
+            }
+            message = self.inbox.try_recv().map_err(|_| RecvTimeoutError::Timeout);
+        }
+    }
+
+    fn serve(&mut self, requests: Vec<Request>) {
+        let log = if self.is_ready() { self.shared.log.load_full() } else { None };
+        let Some(log) = log else {
+            requests.into_iter().for_each(|request| request.answer(Err(self.shared.refusal().into())));
+            return;
+        };
+        let mut group = Group::after(self.ledger);
+        for request in requests {
+            let outcome = group.decide(&log, &request.batch);
+            group.answers.push((request, outcome));
+        }
+        let written = if group.changes.is_empty() { Ok(()) } else { self.write(&log, &mut group) };
+        drop(log);
+        match written {
+            Ok(()) => self.acknowledge(group),
+            Err(StoreError::Full(why)) => self.doubt(group, &why),
+            Err(other) => {
+                self.fail(&other.to_string());
+                group.answer_unknown(&self.shared);
+            }
+        }
+    }
+
+    /// Returns when the group is on disk.
+    fn write(&self, log: &Log, group: &mut Group) -> Result<(), StoreError> {
+        // Announced before it is made: a reader who misses a row then knows since when it may be missing.
+        self.shared.newest_deletion.fetch_max(group.newest_deletion.number(), Ordering::SeqCst);
+        group.pending.record(group.ledger);
+        log.write(mem::take(&mut group.pending))?;
+        self.sync()
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        self.shared.disk.sync().map_err(|error: io::Error| StoreError::Fatal(format!("the log could not be synced: {error}")))
+    }
+
+    fn acknowledge(&mut self, group: Group) {
+        if !group.changes.is_empty() {
+            self.ledger = group.ledger;
+            self.witness.record(self.ledger.revision);
+            self.shared.progress.send_modify(|progress| progress.durable = self.ledger.revision);
+        }
+        for (revision, changes) in group.changes {
+            self.shared.feed.publish(revision, changes);
+        }
+        group.answers.into_iter().for_each(|(request, outcome)| request.answer(outcome));
+    }
+
+    /// A write failed for want of room: sled takes no more, and what it had already written only a reopening tells.
+    fn doubt(&mut self, group: Group, why: &str) {
+        self.is_sound = false;
+        self.refuse(why);
+        self.shared.progress.send_modify(|progress| progress.halted = true);
+        // If the room ran out while pages were written back, they are lost, and this is where it is told.
+        if let Err(error) = self.sync() {
+            self.fail(&error.to_string());
+        }
+        match self.is_ready() {
+            true if self.ledger.revision >= group.ledger.revision => {
+                group.answers.into_iter().for_each(|(request, outcome)| request.answer(outcome));
+            }
+            true => group.answers.into_iter().for_each(|(request, _)| request.answer(Err(StoreError::Full(why.to_owned()).into()))),
+            false => group.answer_unknown(&self.shared),
+        }
+    }
+
+    /// Whether the store takes writes; if it did not, whether the cause is gone.
+    fn is_ready(&mut self) -> bool {
+        if self.shared.condition.borrow().is_fatal() {
+            return false;
+        }
+        if let Err(why) = self.shared.disk.room() {
+            self.refuse(&why);
+            return false;
+        }
+        if !self.is_sound && !self.reopen() {
+            return false;
+        }
+        if *self.shared.condition.borrow() != Condition::Healthy {
+            tracing::info!("the store takes writes again");
+            self.shared.condition.send_replace(Condition::Healthy);
+        }
+        true
+    }
+
+    /// Opens a poisoned log again.
+    fn reopen(&mut self) -> bool {
+        if Instant::now() < self.next_try {
+            return false;
+        }
+        let started_at = Instant::now();
+        self.let_go();
+        let opened = self.folder.set_aside_torn_snapshots();
+        match opened.and_then(|()| open_log(&self.folder, &self.shared.disk, &self.options, Mode::OpenExisting)) {
+            Ok((log, ledger)) => {
+                // Nothing can be read meanwhile: where every write fails, at most a tenth of the time goes into openings.
+                self.next_try = Instant::now() + RETRY + 9 * started_at.elapsed();
+                self.take_up(log, ledger);
+                true
+            }
+            Err(StoreError::Full(_)) => {
+                self.next_try = Instant::now() + RETRY;
+                false
+            }
+            Err(other) => {
+                self.fail(&other.to_string());
+                false
+            }
+        }
+    }
+
+    fn take_up(&mut self, log: Log, ledger: Ledger) {
+        self.is_sound = true;
+        if ledger.revision > self.ledger.revision {
+            self.shared.feed.restart(ledger.revision);
+        }
+        self.ledger = ledger;
+        self.shared.log.store(Some(Arc::new(log)));
+        let opening = self.shared.progress.borrow().opening + 1;
+        self.shared.progress.send_replace(Progress { durable: ledger.revision, opening, halted: false });
+    }
+
+    /// Closes sled as soon as the last reader has left it.
+    fn let_go(&self) {
+        let Some(log) = self.shared.log.swap(None) else { return };
+        while Arc::strong_count(&log) > 1 {
+            log.wake_sleepers();
+            thread::sleep(Duration::from_millis(1));
+        }
+        // sled panics here when its last fsync fails.
+        if catch_unwind(AssertUnwindSafe(|| drop(log))).is_err() {
+            self.fail("the log could not be closed");
+        }
+    }
+
+    fn refuse(&self, why: &str) {
+        self.shared.condition.send_if_modified(|condition| {
+            let is_new = *condition == Condition::Healthy;
+            if is_new {
+                tracing::error!(why, "the store refuses writes");
+                *condition = Condition::refusing(why);
+            }
+            is_new
+        });
+    }
+
+    /// The end: nothing is read or written any more. sled is left as it stands, since closing it would sync once again.
+    fn fail(&self, why: &str) {
+        if self.shared.condition.borrow().is_fatal() {
+            return;
+        }
+        tracing::error!(why, "the store failed for good");
+        self.shared.condition.send_replace(Condition::fatal(why));
+        mem::forget(self.shared.log.swap(None));
+        self.shared.progress.send_modify(|progress| progress.halted = true);
+        self.shared.feed.close();
+    }
+
+    fn close(self) {
+        while let Ok(Message::Commit(request)) = self.inbox.try_recv() {
+            request.answer(Err(StoreError::Closed.into()));
+        }
+        if !self.shared.condition.borrow().is_fatal() {
+            self.shared.condition.send_replace(Condition::Closed);
+        }
+        self.let_go();
+        self.shared.progress.send_modify(|progress| progress.halted = true);
+        self.shared.feed.close();
+    }
+}
+
+impl Group {
+    fn after(ledger: Ledger) -> Self {
+        Self {
+            pending: Pending::default(),
+            ledger,
+            revisions: HashMap::new(),
+            newest_deletion: Revision::ABSENT,
+            changes: Vec::new(),
+            answers: Vec::new(),
+        }
+    }
+
+    /// Whether a batch may happen after those before it; if so, it is part of the group.
+    fn decide(&mut self, log: &Log, batch: &Batch) -> Result<Revision, CommitError> {
+        for (key, expected) in batch.expectations() {
+            if self.revision_of(log, key)? != *expected {
+                return Err(CommitError::Conflict(key.clone()));
+            }
+        }
+        // All reads come before the first change: a batch that fails has left no trace.
+        let old: Vec<_> = batch.writes().iter().map(|(key, _)| self.revision_of(log, key)).collect::<Result<_, _>>()?;
+        let revision = self.ledger.revision.next();
+        self.ledger.revision = revision;
+        for ((key, write), old) in batch.writes().iter().zip(old) {
+            self.write(key, write, old, revision);
+        }
+        self.changes.push((revision, Change::of(batch, revision).collect()));
+        Ok(revision)
+    }
+
+    fn write(&mut self, key: &Key, write: &Write, old: Revision, revision: Revision) {
+        let new = match write {
+            Write::Put(value) => {
+                self.pending.put(key, revision, value);
+                revision
+            }
+            Write::Delete => {
+                self.pending.delete(key);
+                self.newest_deletion = revision;
+                Revision::ABSENT
+            }
+        };
+        self.ledger.replace(old, new);
+        self.revisions.insert(key.clone(), new);
+    }
+
+    fn revision_of(&self, log: &Log, key: &Key) -> Result<Revision, StoreError> {
+        match self.revisions.get(key) {
+            Some(revision) => Ok(*revision),
+            None => Ok(log.get(key)?.map_or(Revision::ABSENT, |row| row.revision)),
+        }
+    }
+
+    /// A batch that was refused certainly did not happen; of the others nobody knows.
+    fn answer_unknown(self, shared: &Shared) {
+        for (request, outcome) in self.answers {
+            let error = if outcome.is_ok() { CommitError::Unknown } else { shared.refusal().into() };
+            request.answer(Err(error));
+        }
+    }
+}
+
+impl Request {
+    /// Nobody may be waiting any more, which changes nothing.
+    fn answer(self, outcome: Result<Revision, CommitError>) {
+        let _ = self.answer.send(outcome);
+    }
+}
+
+/// Ends with the store.
+fn wake_sleepers(shared: &Weak<Shared>) {
+    while let Some(shared) = shared.upgrade() {
+        if let Some(log) = &*shared.log.load() {
+            log.wake_sleepers();
+        }
+        drop(shared);
+        thread::sleep(RETRY / 2);
+    }
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new().name(name.to_owned()).spawn(run)
+}
