@@ -39,7 +39,7 @@ impl IndexKey {
         let mut named = Vec::new();
         put_prefixed(&mut named, provider.as_bytes());
         put_prefixed(&mut named, subject.as_bytes());
-        [b"i", namespace.as_bytes(), &self.tag_of(&[b"lookup\0", &named])[..]].concat()
+        [&b"i"[..], namespace.as_bytes(), &self.tag_of(&[b"lookup\0", &named])[..]].concat()
     }
 
     /// `HMAC(key, label ‖ 00 ‖ name)[..16]`: names of namespaces and roles.

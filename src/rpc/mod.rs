@@ -1,1 +1,77 @@
-//! Under construction.
+//! The gRPC door: one file a service, each handler a few lines: understand the message, pass the gate, show the answer.
+//!
+//! ```text
+//! request ── Door::call: who, from the connection ── parse: fields or a field's fault ── Door::run: gate, vault ── show
+//! ```
+//! [`status`] is the one map from a refusal to a `tonic::Status`: causes are logged and never sent, and what is absent and
+//! what is forbidden are one and the same answer.
+
+mod access;
+mod audit;
+mod door;
+mod field;
+mod keys;
+mod namespaces;
+mod seal;
+mod secrets;
+mod show;
+mod status;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tonic::service::Routes;
+
+use crate::api::access_service_server::AccessServiceServer;
+use crate::api::audit_service_server::AuditServiceServer;
+use crate::api::key_service_server::KeyServiceServer;
+use crate::api::namespace_service_server::NamespaceServiceServer;
+use crate::api::seal_service_server::SealServiceServer;
+use crate::api::secret_service_server::SecretServiceServer;
+use crate::audit::AuditLog;
+use crate::gate::Gate;
+use crate::memory::Hardening;
+use crate::model::Clock;
+use crate::vault::Vault;
+use door::Door;
+
+/// What the handlers work with.
+#[derive(Clone)]
+pub struct Services {
+    /// The one door to every operation.
+    pub gate: Arc<Gate>,
+    /// The vault behind it.
+    pub vault: Arc<Vault>,
+    /// The log whose condition `status` tells.
+    pub audit: Arc<AuditLog>,
+    /// Where its files lie, for `audit show`.
+    pub audit_folder: PathBuf,
+    /// The vault's time.
+    pub clock: Arc<dyn Clock>,
+    /// How far the process is protected.
+    pub hardening: Hardening,
+    /// Longest message in either direction, in bytes.
+    pub message_max_bytes: usize,
+    /// Longest payload that any namespace may have, in bytes.
+    pub payload_max_bytes: usize,
+    /// Longest page of a list.
+    pub page_max_items: usize,
+}
+
+/// All services but health and reflection.
+#[must_use]
+pub fn routes(services: &Services) -> Routes {
+    let door = Door::new(services);
+    let bytes = services.message_max_bytes;
+    macro_rules! bounded {
+        ($server:ident, $service:expr) => {
+            $server::new($service).max_decoding_message_size(bytes).max_encoding_message_size(bytes)
+        };
+    }
+    Routes::new(bounded!(SecretServiceServer, secrets::Secrets::new(door.clone())))
+        .add_service(bounded!(NamespaceServiceServer, namespaces::Namespaces::new(door.clone())))
+        .add_service(bounded!(AccessServiceServer, access::Access::new(door.clone())))
+        .add_service(bounded!(KeyServiceServer, keys::Keys::new(door.clone())))
+        .add_service(bounded!(AuditServiceServer, audit::Audit::new(door.clone(), services.audit_folder.clone())))
+        .add_service(bounded!(SealServiceServer, seal::Seal::new(door, services.clone())))
+}

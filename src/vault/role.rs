@@ -4,8 +4,6 @@
 //! The head's hash covers every role and binding, so that one of them put back alone is noticed at the next start; its
 //! generation stands in the audit log, so that all of them put back together are noticed too.
 
-use std::sync::Arc;
-
 use crate::access::{self, Change, ChangeRefused, Grant, Policy, Scope};
 use crate::crypto;
 use crate::gate::{OverBinding, OverScope, Permit, Unreleased};

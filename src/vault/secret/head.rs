@@ -19,16 +19,16 @@ use super::{AfterCommit, TRIES, after};
 pub(super) const ABSENT: Error = Error::Absent("secret");
 
 /// A secret's place: its namespace, its keys at this moment, and the key of its head row.
-pub(super) struct Place {
+pub(in crate::vault) struct Place {
     pub(super) namespace: Arc<Namespace>,
     pub(super) keys: Arc<NamespaceKeys>,
     pub(super) key: Key,
 }
 
 /// A head row whose metadata is open and is the permit's.
-pub(super) struct Found {
+pub(in crate::vault) struct Found {
     pub(super) row: Row,
-    pub(super) meta: SecretMeta,
+    pub(in crate::vault) meta: SecretMeta,
 }
 
 impl Found {
@@ -111,7 +111,7 @@ fn decoded(meta: &SecretBytes) -> Result<SecretMeta, Error> {
 
 impl Open {
     /// Where a permitted secret lies, by the keys of this moment.
-    pub(super) fn place(&self, at: &SecretAt) -> Result<Place, Error> {
+    pub(in crate::vault) fn place(&self, at: &SecretAt) -> Result<Place, Error> {
         let namespace = self.namespace(at.namespace)?;
         let keys = namespace.keys();
         let key = Key::new(keys.index.head_key(at.namespace, at.name.path.segments())).map_err(|_| Error::Integrity("a head's key"))?;
@@ -119,7 +119,7 @@ impl Open {
     }
 
     /// The permit's head, if there is one: a purged one too, since its number goes on.
-    pub(super) async fn find(&self, place: &Place, at: &SecretAt) -> Result<Option<Found>, Error> {
+    pub(in crate::vault) async fn find(&self, place: &Place, at: &SecretAt) -> Result<Option<Found>, Error> {
         let Some(row) = self.rows.row(&place.key).await? else { return Ok(None) };
         let meta = place.open_meta(self, &Head::decode(&row.value)?)?;
         Place::check_path(&meta, &at.name.path)?;

@@ -1,0 +1,201 @@
+//! The log as its callers see it.
+
+use std::fmt;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+use std::{fs, io};
+
+use super::queue::{GROUP_BYTES, Queue, Shared};
+use super::recover::{Recovered, recover};
+use super::segment::{Folder, segment_name, segments_in};
+use super::spare::Spare;
+use super::writer::Writer;
+use super::{AuditError, Draft, Pending, Written};
+use crate::model::{Clock, Timestamp};
+
+const LEAST_SEGMENT_BYTES: u64 = 64 * 1024;
+/// Readers and the recovery after a removal hold one segment in memory.
+const MOST_SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
+
+/// How the log is to work.
+#[derive(Debug, Clone)]
+pub struct AuditOptions {
+    /// Name of this node, as it stands in every entry: 1 to 64 of `A-Z`, `a-z`, `0-9`, `.`, `-` and `_`.
+    pub node: String,
+    /// Size at which a segment is closed, 64 KiB to 64 MiB; that much room is held ready twice.
+    pub segment_bytes: u64,
+    /// The last room of a segment, for entries of [`super::Importance::Always`] when no further segment can be made; at most
+    /// half of a segment.
+    pub reserve_bytes: u64,
+    /// How long the writer waits at most for callers to come back before it takes the next group, while there are several.
+    pub pause: Duration,
+}
+
+/// The audit log of one node, open for writing. Dropping it closes it.
+pub struct AuditLog {
+    shared: Arc<Shared>,
+    clock: Arc<dyn Clock>,
+    folder: PathBuf,
+    writer: Mutex<Option<JoinHandle<io::Result<()>>>>,
+}
+
+/// Whether entries can be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    /// They can.
+    Writable,
+    /// They cannot; only those of [`super::Importance::Always`], if there is room in the reserve. It ends by itself when the
+    /// fault does.
+    Failing {
+        /// What is wrong.
+        why: Arc<str>,
+        /// Since when.
+        since: Timestamp,
+    },
+}
+
+/// Figures of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Status {
+    /// Bytes on disk: closed segments, and what the present one takes up.
+    pub bytes: u64,
+    /// Segments in the folder.
+    pub segments: usize,
+    /// The last sequence that is on disk.
+    pub last_sequence: u64,
+    /// How long the oldest entry that is not on disk has waited.
+    pub oldest_unflushed: Option<Duration>,
+}
+
+impl AuditOptions {
+    /// The defaults: segments of 16 MiB, 256 KiB in reserve, a pause of 1 ms.
+    #[must_use]
+    pub fn new(node: impl Into<String>) -> Self {
+        let (segment_bytes, reserve_bytes) = (16 * 1024 * 1024, 256 * 1024);
+        Self { node: node.into(), segment_bytes, reserve_bytes, pause: Duration::from_millis(1) }
+    }
+
+    fn check(&self) -> Result<(), AuditError> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+        if self.node.is_empty() || self.node.len() > 64 || !self.node.bytes().all(plain) {
+            return Err(AuditError::Options("a node's name is 1 to 64 of A-Z, a-z, 0-9, `.`, `-` and `_`"));
+        }
+        if !(LEAST_SEGMENT_BYTES..=MOST_SEGMENT_BYTES).contains(&self.segment_bytes) {
+            return Err(AuditError::Options("a segment has 64 KiB to 64 MiB"));
+        }
+        if self.reserve_bytes > self.segment_bytes / 2 {
+            return Err(AuditError::Options("the reserve is at most half of a segment"));
+        }
+        if self.pause > Duration::from_millis(100) {
+            return Err(AuditError::Options("the pause is at most 100 ms"));
+        }
+        Ok(())
+    }
+}
+
+impl AuditLog {
+    /// Opens the log in `folder`, which is made if its parent exists, mends what a crash left, and starts the writer. Blocks
+    /// while it reads the newest segments and makes room for the next.
+    ///
+    /// # Errors
+    /// `Options`; `Locked` if another process writes there; `Damaged` if entries are missing or broken; `Io` if the folder
+    /// cannot be read or written.
+    pub fn open(folder: &Path, options: AuditOptions, clock: Arc<dyn Clock>) -> Result<(Arc<Self>, Recovered), AuditError> {
+        options.check()?;
+        let held = Arc::new(Folder::open(folder)?);
+        let (segment, recovered) = recover(&held, options.segment_bytes)?;
+        let room = options.segment_bytes.saturating_sub(segment.length);
+        let last_time = recovered.last_time.unwrap_or_default();
+        let queue = Queue::new(&options.node, recovered.last_sequence, last_time, room, options.reserve_bytes);
+        let shared = Arc::new(Shared::new(queue));
+        let writer = Writer {
+            shared: Arc::clone(&shared),
+            clock: Arc::clone(&clock),
+            spare: Spare::begin(Arc::clone(&held), options.segment_bytes),
+            folder: held,
+            segment,
+            segment_bytes: options.segment_bytes,
+            pause: options.pause,
+            callers: 0,
+            last_attempt: Instant::now(),
+        };
+        let thread = thread::Builder::new().name("audit-writer".into()).spawn(|| writer.run());
+        let thread = thread.map_err(AuditError::io("start a writer for", folder))?;
+        let log = Self { shared, clock, folder: folder.to_owned(), writer: Mutex::new(Some(thread)) };
+        Ok((Arc::new(log), recovered))
+    }
+
+    /// Queues an entry at once, and resolves when it is on disk. Only then may what it speaks of leave the vault.
+    ///
+    /// # Errors
+    /// As for [`AuditLog::enqueue`], and `Unwritable` if the entry did not become durable.
+    pub fn append(&self, draft: Draft) -> impl Future<Output = Result<Written, AuditError>> + Send + use<> {
+        let pending = self.enqueue(draft);
+        async move { pending?.await }
+    }
+
+    /// Queues an entry behind those queued before. Its [`Pending`] may be dropped: the entry rides with its group all the same.
+    ///
+    /// # Errors
+    /// `TooLong`; `Busy` if too much waits; `Unwritable` if the log fails or only the reserve is left; `Closed`. Nothing was
+    /// queued then.
+    pub fn enqueue(&self, draft: Draft) -> Result<Pending, AuditError> {
+        self.shared.push(&draft.render(), draft.importance, self.clock.now())
+    }
+
+    /// Whether ordinary entries can be written now. Also true to the state of the disk without traffic: the writer looks once
+    /// a second.
+    #[must_use]
+    pub fn condition(&self) -> Condition {
+        match self.shared.lock().obstacle() {
+            Some(fault) => Condition::Failing { why: fault.why.clone(), since: fault.since },
+            None => Condition::Writable,
+        }
+    }
+
+    /// Figures for people and metrics. Lists the folder; what cannot be read there counts nothing.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let firsts = segments_in(&self.folder).unwrap_or_default();
+        let size = |first: &u64| fs::metadata(self.folder.join(segment_name(*first))).map_or(0, |metadata| metadata.len());
+        let queue = self.shared.lock();
+        Status {
+            bytes: firsts.iter().map(size).sum(),
+            segments: firsts.len(),
+            last_sequence: queue.durable,
+            oldest_unflushed: queue.oldest_unflushed().map(|since| since.elapsed()),
+        }
+    }
+
+    /// Takes no more entries, writes those that wait, cuts the last segment's zeros and ends the writer. Blocks until that is
+    /// done. Closing again does nothing.
+    ///
+    /// # Errors
+    /// `Io` if the segment could not be cut; all that was acknowledged is on disk even so.
+    pub fn close(&self) -> Result<(), AuditError> {
+        self.shared.lock().closing = true;
+        self.shared.bell.notify_all();
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let ended = writer.map_or(Ok(()), |thread| thread.join().unwrap_or_else(|_| Err(io::Error::other("the writer ended early"))));
+        ended.map_err(AuditError::io("close", &self.folder))
+    }
+}
+
+impl Drop for AuditLog {
+    fn drop(&mut self) {
+        // There is nobody left to tell; what was acknowledged is on disk.
+        drop(self.close());
+    }
+}
+
+impl fmt::Debug for AuditLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuditLog").field("folder", &self.folder).finish_non_exhaustive()
+    }
+}
+
+// A whole group fits into the largest segment, so that one is never closed before it holds anything.
+const _: () = assert!((GROUP_BYTES as u64) <= MOST_SEGMENT_BYTES);

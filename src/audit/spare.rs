@@ -1,0 +1,118 @@
+//! The next segment, made ready by a helper thread, so that rotation is a rename.
+
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::segment::{Folder, Segment};
+
+/// Wait between two attempts to make a spare.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// The next segment, or why there is none.
+pub(super) struct Spare {
+    folder: Arc<Folder>,
+    bytes: u64,
+    state: State,
+}
+
+enum State {
+    Preparing(JoinHandle<io::Result<File>>),
+    Settled(Result<File, Missing>),
+}
+
+struct Missing {
+    why: Arc<str>,
+    since: Instant,
+}
+
+impl Spare {
+    /// Begins to prepare one of `bytes`.
+    pub(super) fn begin(folder: Arc<Folder>, bytes: u64) -> Self {
+        let state = State::prepare(&folder, bytes, None);
+        Self { folder, bytes, state }
+    }
+
+    /// The spare; waits for it if it is being prepared. Whoever takes it calls [`Spare::begin_next`] when it has its name.
+    pub(super) fn take(&mut self) -> Result<File, Arc<str>> {
+        let settled = std::mem::replace(&mut self.state, State::taken()).settled();
+        settled.map_err(|missing| {
+            let why = missing.why.clone();
+            self.state = State::Settled(Err(missing));
+            why
+        })
+    }
+
+    /// Cuts the trailing zeros of the segment before, and begins to prepare the spare after the one taken.
+    pub(super) fn begin_next(&mut self, closed: Option<Segment>) {
+        self.state = State::prepare(&self.folder, self.bytes, closed);
+    }
+
+    /// Why there is none, if the last attempt failed. Tries again once a second.
+    pub(super) fn missing(&mut self) -> Option<Arc<str>> {
+        if matches!(&self.state, State::Preparing(thread) if thread.is_finished()) {
+            self.state = State::Settled(std::mem::replace(&mut self.state, State::taken()).settled());
+        }
+        let State::Settled(Err(missing)) = &self.state else { return None };
+        let why = missing.why.clone();
+        if missing.since.elapsed() >= RETRY {
+            self.retry();
+        }
+        Some(why)
+    }
+
+    /// The spare; if there is none, one more attempt is made at once and waited for.
+    pub(super) fn take_or_make(&mut self) -> Result<File, Arc<str>> {
+        self.take().or_else(|_| {
+            self.retry();
+            self.take()
+        })
+    }
+
+    /// Removes it from the folder.
+    pub(super) fn discard(&mut self) -> io::Result<()> {
+        drop(self.take());
+        self.folder.remove_spare()
+    }
+
+    fn retry(&mut self) {
+        self.state = State::prepare(&self.folder, self.bytes, None);
+    }
+}
+
+impl State {
+    fn prepare(folder: &Arc<Folder>, bytes: u64, closed: Option<Segment>) -> Self {
+        let folder = Arc::clone(folder);
+        let work = move || {
+            // Zeros that stay behind cost room and nothing else: a reader ignores them.
+            drop(closed.map(|segment| segment.cut()));
+            folder.prepare_spare(bytes)
+        };
+        match thread::Builder::new().name("audit-spare".into()).spawn(work) {
+            Ok(thread) => Self::Preparing(thread),
+            Err(error) => Self::Settled(Err(Missing::because(&error))),
+        }
+    }
+
+    fn settled(self) -> Result<File, Missing> {
+        match self {
+            Self::Settled(settled) => settled,
+            Self::Preparing(thread) => {
+                let made = thread.join().unwrap_or_else(|_| Err(io::Error::other("the helper thread ended early")));
+                made.map_err(|error| Missing::because(&error))
+            }
+        }
+    }
+
+    fn taken() -> Self {
+        Self::Settled(Err(Missing { why: Arc::from("the next segment is not ready"), since: Instant::now() }))
+    }
+}
+
+impl Missing {
+    fn because(error: &io::Error) -> Self {
+        Self { why: format!("no room can be made for the next segment: {error}").into(), since: Instant::now() }
+    }
+}

@@ -1,0 +1,100 @@
+//! `AuditService`: reads the log's own files. Reading is itself on the record.
+
+use std::path::PathBuf;
+
+use tonic::{Request, Response, Status};
+
+use super::door::Door;
+use super::field::{Fault, InField, optional, optional_time, prefix};
+use super::show;
+use crate::api::audit_service_server::AuditService;
+use crate::api::{self, Method};
+use crate::audit::{Decision, Filter, Order, Page, Reader};
+use crate::gate::{ScopeNamed, Unreleased};
+use crate::model::{SpiffeId, Text, limits};
+use crate::vault;
+
+pub(super) struct Audit {
+    door: Door,
+    folder: PathBuf,
+}
+
+impl Audit {
+    pub(super) const fn new(door: Door, folder: PathBuf) -> Self {
+        Self { door, folder }
+    }
+}
+
+/// What was asked for.
+struct Asked {
+    scope: ScopeNamed,
+    filter: Filter,
+    order: Order,
+    after: Option<u64>,
+    items: usize,
+}
+
+fn asked(message: &api::ListAuditEntriesRequest, items: usize) -> Result<Asked, Fault> {
+    let namespace = match message.resource_prefix.as_str() {
+        "" => None,
+        text => Some(prefix(text, "resource_prefix")?.0),
+    };
+    let after = match message.page_token.as_str() {
+        "" => None,
+        text => Some(text.parse().map_err(|_| Fault { field: "page_token", why: "not a token of this list: start again without one" })?),
+    };
+    let order = if message.oldest_first { Order::OldestFirst } else { Order::NewestFirst };
+    Ok(Asked { scope: ScopeNamed(namespace), filter: filter(message)?, order, after, items })
+}
+
+fn filter(message: &api::ListAuditEntriesRequest) -> Result<Filter, Fault> {
+    let text = |text: &str, field| Ok(Text::<{ limits::LABEL_KEY_BYTES }>::parse_optional(text).in_field(field)?.map(|text| text.to_string()));
+    let event = |word: &str| show::EVENTS.into_iter().find(|event| show::event_word(*event) == word);
+    let decision = |word: &str| [Decision::Allow, Decision::Deny].into_iter().find(|decision| show::decision_word(*decision) == word);
+    Ok(Filter {
+        since: optional_time(message.start_time.as_ref(), "start_time")?,
+        until: optional_time(message.end_time.as_ref(), "end_time")?,
+        principal: optional::<SpiffeId>(&message.principal, "principal")?.map(|id| id.to_string()),
+        action: optional(&message.action, "action")?,
+        resource_prefix: Some(message.resource_prefix.clone()).filter(|prefix| !prefix.is_empty()),
+        method: text(&message.method, "method")?,
+        event: named(&message.event, Fault { field: "event", why: "not an event: read, intent, outcome, denied, summary, system" }, event)?,
+        outcome: text(&message.outcome, "outcome")?,
+        decision: named(&message.decision, Fault { field: "decision", why: "not a decision: allow, deny" }, decision)?,
+        ..Filter::default()
+    })
+}
+
+fn named<T>(word: &str, fault: Fault, find: impl FnOnce(&str) -> Option<T>) -> Result<Option<T>, Fault> {
+    if word.is_empty() { Ok(None) } else { find(word).map(Some).ok_or(fault) }
+}
+
+/// Reading blocks: it is done apart.
+async fn read(folder: PathBuf, asked: Asked) -> Result<Unreleased<Page>, vault::Error> {
+    let work = move || Reader::open(&folder)?.page(&asked.filter, asked.order, asked.after, asked.items);
+    let page = tokio::task::spawn_blocking(work).await.map_err(|_| vault::Error::Integrity("the audit log"))?;
+    page.map(Unreleased::new).map_err(|error| {
+        tracing::error!(%error, "the audit log cannot be read");
+        vault::Error::Integrity("the audit log")
+    })
+}
+
+#[tonic::async_trait]
+impl AuditService for Audit {
+    async fn list_audit_entries(
+        &self,
+        request: Request<api::ListAuditEntriesRequest>,
+    ) -> Result<Response<api::ListAuditEntriesResponse>, Status> {
+        let (call, mut asked) = self
+            .door
+            .understand(Method::ListAuditEntries, request, |message, _| asked(&message, self.door.page_items(message.page_size)?))
+            .await?;
+        let scope = std::mem::replace(&mut asked.scope, ScopeNamed(None));
+        let folder = self.folder.clone();
+        let page = self.door.run(call, scope, move |_, _| read(folder, asked)).await?;
+        Ok(Response::new(api::ListAuditEntriesResponse {
+            entries: page.entries.into_iter().map(show::entry).collect(),
+            next_page_token: page.next.map_or_else(String::new, |next| next.to_string()),
+        }))
+    }
+}

@@ -1,0 +1,70 @@
+//! What every handler does the same way.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use tonic::{Request, Status};
+
+use super::Services;
+use super::field::{Fault, page_items};
+use super::status::{invalid, of_refusal, unidentified};
+use crate::api::Method;
+use crate::gate::{Call, Gate, Permit, Resource, Unreleased};
+use crate::identity::Peer;
+use crate::vault::{self, Vault};
+
+/// The way from a message to an answer.
+#[derive(Clone)]
+pub(super) struct Door {
+    gate: Arc<Gate>,
+    vault: Arc<Vault>,
+    pub(super) payload_max_bytes: usize,
+    page_max_items: usize,
+}
+
+impl Door {
+    pub(super) fn new(services: &Services) -> Self {
+        Self {
+            gate: services.gate.clone(),
+            vault: services.vault.clone(),
+            payload_max_bytes: services.payload_max_bytes,
+            page_max_items: services.page_max_items,
+        }
+    }
+
+    /// Who calls what, and what the message means. A message that means nothing is refused, and on record.
+    pub(super) async fn understand<M, T>(
+        &self,
+        method: Method,
+        request: Request<M>,
+        parse: impl FnOnce(M, &mut Call) -> Result<T, Fault>,
+    ) -> Result<(Call, T), Status> {
+        let peer = request.extensions().get::<Peer>().cloned().ok_or_else(unidentified)?;
+        let mut call = Call::new(method, peer);
+        match parse(request.into_inner(), &mut call) {
+            Ok(meant) => Ok((call, meant)),
+            Err(fault) => {
+                self.gate.refuse_invalid(&call, fault.field).await;
+                Err(invalid(&fault))
+            }
+        }
+    }
+
+    /// Runs an operation of the vault through the gate.
+    pub(super) async fn run<R, T, F, O>(&self, call: Call, resource: R, operation: O) -> Result<T, Status>
+    where
+        R: Resource,
+        T: Send + 'static,
+        F: Future<Output = Result<Unreleased<T>, vault::Error>> + Send + 'static,
+        O: FnOnce(Arc<Vault>, Permit<R::Granted>) -> F + Send + 'static,
+    {
+        let vault = self.vault.clone();
+        let method = call.method;
+        self.gate.run(call, resource, move |permit| operation(vault, permit)).await.map_err(|refusal| of_refusal(method, refusal))
+    }
+
+    /// How many items a page is to have.
+    pub(super) fn page_items(&self, asked: u32) -> Result<usize, Fault> {
+        page_items(asked, self.page_max_items)
+    }
+}
