@@ -14,5 +14,6 @@ pub mod model;
 pub mod pki;
 pub mod rpc;
 pub mod seal;
+pub mod server;
 pub mod storage;
 pub mod vault;

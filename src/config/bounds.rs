@@ -44,8 +44,8 @@ bounds! {
     PAGE_MAX_ITEMS = "limits.page_max_items", Some(limits::PAGE_ITEMS as u64), 10 => limits::PAGE_ITEMS as u64;
     STORE_CACHE_BYTES = "store.cache_bytes", Some(64 * MIB), 8 * MIB => 64 * GIB;
     STORE_RESERVE_BYTES = "store.reserve_bytes", Some(64 * MIB), 16 * MIB => 64 * GIB;
-    AUDIT_SEGMENT_BYTES = "audit.segment_bytes", Some(64 * MIB), MIB => GIB;
-    AUDIT_RESERVE_BYTES = "audit.reserve_bytes", Some(128 * MIB), 16 * MIB => 64 * GIB;
+    AUDIT_SEGMENT_BYTES = "audit.segment_bytes", Some(16 * MIB), MIB => 64 * MIB;
+    AUDIT_RESERVE_BYTES = "audit.reserve_bytes", Some(256 * KIB), 64 * KIB => 512 * KIB;
 }
 
 impl Bound {

@@ -153,7 +153,7 @@ pub struct Store {
 pub struct Audit {
     /// Length of a segment file.
     pub segment_bytes: u64,
-    /// Free disk space below which only `status` and `seal` are answered.
+    /// The last room of a segment, for refusals, outcomes, `status` and `seal` alone.
     pub reserve_bytes: u64,
 }
 

@@ -76,12 +76,16 @@ impl AccessService for Access {
                 let draft = role_draft(&message.name, &message.description, &message.grants)?;
                 call.detail = vec![("role", draft.name.to_string())];
                 if message.expected_revision == 0 {
-                    return Err(Fault { field: "expected_revision", why: "must be the revision that you have seen: DescribeRole gives it" });
+                    return Err(Fault {
+                        field: "expected_revision",
+                        why: "must be the revision that you have seen: DescribeRole gives it",
+                    });
                 }
                 Ok((draft, message.expected_revision))
             })
             .await?;
-        let updated = self.door.run(call, ROLES, move |vault, permit| async move { vault.open()?.update_role(permit, draft, expected).await });
+        let updated =
+            self.door.run(call, ROLES, move |vault, permit| async move { vault.open()?.update_role(permit, draft, expected).await });
         Ok(Response::new(api::UpdateRoleResponse { role: Some(show::role(updated.await?)) }))
     }
 
@@ -161,13 +165,15 @@ impl AccessService for Access {
         let (call, (scope, filter, items, token)) = self
             .door
             .understand(Method::ListBindings, request, |message, _| {
-                let filter = BindingFilter { principal: optional(&message.principal, "principal")?, role: optional(&message.role, "role")? };
+                let filter =
+                    BindingFilter { principal: optional(&message.principal, "principal")?, role: optional(&message.role, "role")? };
                 let namespace: Option<NamespaceName> = optional(&message.namespace, "namespace")?;
                 Ok((ScopeNamed(namespace), filter, self.door.page_items(message.page_size)?, message.page_token))
             })
             .await?;
-        let listed =
-            self.door.run(call, scope, move |vault, permit| async move { vault.open()?.list_bindings(permit, filter, items, &token).await });
+        let listed = self
+            .door
+            .run(call, scope, move |vault, permit| async move { vault.open()?.list_bindings(permit, filter, items, &token).await });
         let page = listed.await?;
         let bindings = page.items.into_iter().map(show::binding).collect();
         Ok(Response::new(api::ListBindingsResponse { bindings, next_page_token: page.next_page_token }))

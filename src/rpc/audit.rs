@@ -48,7 +48,8 @@ fn asked(message: &api::ListAuditEntriesRequest, items: usize) -> Result<Asked, 
 }
 
 fn filter(message: &api::ListAuditEntriesRequest) -> Result<Filter, Fault> {
-    let text = |text: &str, field| Ok(Text::<{ limits::LABEL_KEY_BYTES }>::parse_optional(text).in_field(field)?.map(|text| text.to_string()));
+    let text =
+        |text: &str, field| Ok(Text::<{ limits::LABEL_KEY_BYTES }>::parse_optional(text).in_field(field)?.map(|text| text.to_string()));
     let event = |word: &str| show::EVENTS.into_iter().find(|event| show::event_word(*event) == word);
     let decision = |word: &str| [Decision::Allow, Decision::Deny].into_iter().find(|decision| show::decision_word(*decision) == word);
     Ok(Filter {

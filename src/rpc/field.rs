@@ -63,7 +63,8 @@ pub(super) fn time(wire: &WireTimestamp, field: &'static str) -> Result<Timestam
     let fault = |why| Fault { field, why };
     let seconds = u64::try_from(wire.seconds).map_err(|_| fault("before 1970"))?;
     let nanos = u64::try_from(wire.nanos).ok().filter(|nanos| *nanos < 1_000_000_000).ok_or(fault("nanos must be 0 to 999,999,999"))?;
-    let milliseconds = seconds.checked_mul(1_000).and_then(|ms| ms.checked_add(nanos / 1_000_000)).ok_or(fault("later than the year 9999"))?;
+    let milliseconds =
+        seconds.checked_mul(1_000).and_then(|ms| ms.checked_add(nanos / 1_000_000)).ok_or(fault("later than the year 9999"))?;
     Timestamp::from_unix_ms(milliseconds).in_field(field)
 }
 

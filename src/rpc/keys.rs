@@ -44,9 +44,9 @@ impl KeyService for Keys {
                 Ok((only, self.door.page_items(message.page_size)?, message.page_token))
             })
             .await?;
-        let listed = self.door.run(call, AnyNamespace, move |vault, permit| async move {
-            vault.open()?.list_keys(&permit, only.as_ref(), items, &token)
-        });
+        let listed = self
+            .door
+            .run(call, AnyNamespace, move |vault, permit| async move { vault.open()?.list_keys(&permit, only.as_ref(), items, &token) });
         let page = listed.await?;
         let keys = page.items.into_iter().map(show::key).collect();
         Ok(Response::new(api::ListKeysResponse { keys, next_page_token: page.next_page_token }))

@@ -53,7 +53,10 @@ fn recovery_window(wire: &prost_types::Duration) -> Result<Duration, Fault> {
 
 #[tonic::async_trait]
 impl NamespaceService for Namespaces {
-    async fn create_namespace(&self, request: Request<api::CreateNamespaceRequest>) -> Result<Response<api::CreateNamespaceResponse>, Status> {
+    async fn create_namespace(
+        &self,
+        request: Request<api::CreateNamespaceRequest>,
+    ) -> Result<Response<api::CreateNamespaceResponse>, Status> {
         let (call, new) = self
             .door
             .understand(Method::CreateNamespace, request, |message, call| {
@@ -69,7 +72,10 @@ impl NamespaceService for Namespaces {
         Ok(Response::new(api::CreateNamespaceResponse { namespace: Some(show::namespace(info)) }))
     }
 
-    async fn describe_namespace(&self, request: Request<api::DescribeNamespaceRequest>) -> Result<Response<api::DescribeNamespaceResponse>, Status> {
+    async fn describe_namespace(
+        &self,
+        request: Request<api::DescribeNamespaceRequest>,
+    ) -> Result<Response<api::DescribeNamespaceResponse>, Status> {
         let (call, name) =
             self.door.understand(Method::DescribeNamespace, request, |message, _| parsed::<NamespaceName>(&message.name, "name")).await?;
         let described = self.door.run(call, InNamespace(name), |vault, permit| async move { vault.open()?.describe_namespace(&permit) });
@@ -81,7 +87,8 @@ impl NamespaceService for Namespaces {
             .door
             .understand(Method::ListNamespaces, request, |message, _| Ok((self.door.page_items(message.page_size)?, message.page_token)))
             .await?;
-        let listed = self.door.run(call, AnyNamespace, move |vault, permit| async move { vault.open()?.list_namespaces(&permit, items, &token) });
+        let listed =
+            self.door.run(call, AnyNamespace, move |vault, permit| async move { vault.open()?.list_namespaces(&permit, items, &token) });
         let page = listed.await?;
         let namespaces = page.items.into_iter().map(show::namespace).collect();
         Ok(Response::new(api::ListNamespacesResponse { namespaces, next_page_token: page.next_page_token }))

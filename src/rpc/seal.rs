@@ -57,7 +57,8 @@ fn status(services: &Services, started: Timestamp) -> api::GetStatusResponse {
     let store = services.vault.store_status();
     let audit = services.audit.status();
     let clock = services.vault.implausible_clock().map_or_else(healthy, |ahead| {
-        let problem = format!("ran {} s ahead of the time that passed: nothing is purged until the server is started again", ahead.as_secs());
+        let problem =
+            format!("ran {} s ahead of the time that passed: nothing is purged until the server is started again", ahead.as_secs());
         unhealthy(problem, None)
     });
     api::GetStatusResponse {

@@ -35,7 +35,8 @@ impl Secrets {
     }
 
     async fn change_state(&self, call: Call, name: SecretName, expected: u64, change: StateChange) -> Result<Option<api::Secret>, Status> {
-        let changed = self.door.run(call, name, move |vault, permit| async move { vault.open()?.change_state(permit, expected, change).await });
+        let changed =
+            self.door.run(call, name, move |vault, permit| async move { vault.open()?.change_state(permit, expected, change).await });
         changed.await.map(|info| Some(show::secret(info)))
     }
 }
@@ -85,7 +86,10 @@ impl SecretService for Secrets {
         Ok(Response::new(api::UpdateSecretResponse { secret: Some(show::secret(stored.info)), warnings }))
     }
 
-    async fn update_secret_metadata(&self, request: Request<api::UpdateSecretMetadataRequest>) -> Answer<api::UpdateSecretMetadataResponse> {
+    async fn update_secret_metadata(
+        &self,
+        request: Request<api::UpdateSecretMetadataRequest>,
+    ) -> Answer<api::UpdateSecretMetadataResponse> {
         let (call, (name, expected, change)) = self
             .door
             .understand(Method::UpdateSecretMetadata, request, |message, call| {
@@ -98,7 +102,8 @@ impl SecretService for Secrets {
                 Ok((name, expected, MetadataChange { set_labels, remove_labels, expiry }))
             })
             .await?;
-        let changed = self.door.run(call, name, move |vault, permit| async move { vault.open()?.update_metadata(permit, expected, change).await });
+        let changed =
+            self.door.run(call, name, move |vault, permit| async move { vault.open()?.update_metadata(permit, expected, change).await });
         Ok(Response::new(api::UpdateSecretMetadataResponse { secret: Some(show::secret(changed.await?)) }))
     }
 
@@ -147,7 +152,8 @@ impl SecretService for Secrets {
                 Ok((parsed::<SecretName>(&message.name, "name")?, self.door.page_items(message.page_size)?, message.page_token))
             })
             .await?;
-        let page = self.door.run(call, name, move |vault, permit| async move { vault.open()?.versions(permit, items, &token).await }).await?;
+        let page =
+            self.door.run(call, name, move |vault, permit| async move { vault.open()?.versions(permit, items, &token).await }).await?;
         let versions = page.items.into_iter().map(show::version).collect();
         Ok(Response::new(api::ListSecretVersionsResponse { versions, next_page_token: page.next_page_token }))
     }

@@ -62,7 +62,7 @@ pub struct Vault {
     pub(super) clock_watch: ClockWatch,
     open: ArcSwapOption<Open>,
     ceremony: tokio::sync::Mutex<()>,
-    opened: tokio::sync::Notify,
+    opened: tokio::sync::watch::Sender<bool>,
 }
 
 impl Vault {
@@ -89,7 +89,7 @@ impl Vault {
             in_doubt: Mutex::new(history.open_intents),
             open: ArcSwapOption::empty(),
             ceremony: tokio::sync::Mutex::new(()),
-            opened: tokio::sync::Notify::new(),
+            opened: tokio::sync::watch::Sender::new(false),
         };
         vault.header().await?;
         Ok(Arc::new(vault))
@@ -169,9 +169,10 @@ impl Vault {
         self.clock_watch.implausible_jump(self.clock.as_ref())
     }
 
-    /// Waits until the vault is next opened.
-    pub async fn next_opening(&self) {
-        self.opened.notified().await;
+    /// Whether it is open, as it changes.
+    #[must_use]
+    pub fn openings(&self) -> tokio::sync::watch::Receiver<bool> {
+        self.opened.subscribe()
     }
 
     /// Opens the vault with the secret of its passphrase slot.
@@ -191,10 +192,11 @@ impl Vault {
         let rows = SystemRows::new(self.store.clone(), self.random.clone(), self.pins.vault_id, system_key);
         self.check_audit_key(&rows, epoch).await?;
         let open = self.load(rows, epoch).await?;
+        let generation = open.policy_change.lock().await.head.generation;
         self.open.store(Some(Arc::new(open)));
-        self.opened.notify_one();
+        self.opened.send_replace(true);
         let _ = permit;
-        Ok(Unreleased::new(self.pins.vault_id).with("vault", self.pins.vault_id))
+        Ok(Unreleased::new(self.pins.vault_id).with("vault", self.pins.vault_id).with("policy_generation", generation))
     }
 
     /// Wipes the keys from memory, once the calls under way are done with them.
@@ -210,6 +212,7 @@ impl Vault {
     pub async fn shut(&self) -> bool {
         let _alone = self.ceremony.lock().await;
         self.policy.withdraw();
+        self.opened.send_replace(false);
         self.open.swap(None).is_some()
     }
 

@@ -1,0 +1,211 @@
+//! The composition root: the one place that names a concrete store, and that puts the parts together. Parse, compose, run,
+//! drain: the listener and the signal to end are passed in, so that tests bind port 0.
+//!
+//! | file | what |
+//! |---|---|
+//! | `parts` | opens the log and the store, and builds the vault and its gate |
+//! | `init` | makes a vault on the host, once |
+//! | `tls` | from the configuration's files to the server's TLS |
+//! | `work` | what goes on beside the requests: summaries, the vault's own work, health, a failing disk |
+//! | `logging` | the operational log |
+
+mod init;
+mod logging;
+mod parts;
+mod tls;
+mod work;
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tonic::transport::Server;
+
+pub use init::{Init, init};
+pub use logging::log_to_stderr;
+
+use crate::audit::AuditError;
+use crate::config::{Config, ConfigError};
+use crate::identity::{AcceptLimits, IdentityError, accept};
+use crate::memory::Hardening;
+use crate::rpc::{Services, routes};
+use crate::storage::StoreError;
+use crate::{api, vault};
+use parts::Parts;
+
+/// How long calls under way may take when the server ends.
+const DRAIN: Duration = Duration::from_secs(20);
+/// How often an idle client is asked whether it is still there.
+const KEEP_ALIVE: Duration = Duration::from_secs(60);
+
+/// Why the server did not start, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Certificates, keys or revocation lists.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The audit log.
+    #[error("the audit log cannot be opened")]
+    Audit(#[from] AuditError),
+    /// The store.
+    #[error("the store cannot be opened")]
+    Store(#[from] StoreError),
+    /// The vault.
+    #[error("the vault cannot be used")]
+    Vault(#[from] vault::Error),
+    /// The address.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The HTTP/2 server.
+    #[error("the server failed")]
+    Serve(#[from] tonic::transport::Error),
+    /// The store failed for good: what is on disk is unknown, so nothing more is served.
+    #[error("the store failed for good: {0}; the vault was sealed")]
+    StoreFailed(String),
+    /// What `init` was asked to do makes no sense.
+    #[error("{0}")]
+    Init(String),
+}
+
+/// What differs between the production server and the throwaway one.
+#[derive(Debug, Clone, Copy)]
+pub struct Manner {
+    /// What `memory::harden` could do.
+    pub hardening: Hardening,
+    /// Whether clients may ask for the API's description.
+    pub reflection: bool,
+}
+
+/// A server that is put together and listens.
+pub struct Bound {
+    config: Config,
+    manner: Manner,
+    parts: Parts,
+    listener: TcpListener,
+    tls: Arc<crate::identity::LiveTls>,
+}
+
+impl Bound {
+    /// Opens everything and binds the address. The vault begins sealed.
+    ///
+    /// # Errors
+    /// Each [`ServerError`] but those of serving.
+    pub async fn new(config: Config, manner: Manner) -> Result<Self, ServerError> {
+        let parts = Parts::open(&config).await?;
+        let tls = Arc::new(crate::identity::LiveTls::new(tls::load(&config, parts.clock.clone())?));
+        let listener = TcpListener::bind(config.listen).await.map_err(|source| ServerError::Listen { address: config.listen, source })?;
+        Ok(Self { config, manner, parts, listener, tls })
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// The system does not say.
+    pub fn address(&self) -> Result<SocketAddr, ServerError> {
+        self.listener.local_addr().map_err(|source| ServerError::Listen { address: self.config.listen, source })
+    }
+
+    /// Serves until `stop` is ready, then drains, seals and closes.
+    ///
+    /// # Errors
+    /// The server failed, or the store did.
+    pub async fn serve(self, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), ServerError> {
+        let Self { config, manner, parts, listener, tls } = self;
+        let (end, ending) = watch::channel(false);
+        let failed = work::start(&parts, end.clone(), stop);
+        let report = work::strangers(parts.gate.clone());
+        let connections = accept(listener, tls, accept_limits(&config), report, work::ended(ending.clone()));
+        let services = services(&config, manner, &parts);
+        let router = builder(&config).add_routes(routes(&services)).add_service(work::health(&parts.vault));
+        let router = if manner.reflection { router.add_service(reflection()) } else { router };
+        let serving = router.serve_with_incoming_shutdown(connections, work::ended(ending.clone()));
+        let served = tokio::select! {
+            served = serving => served.map_err(ServerError::from),
+            () = overdue(ending) => {
+                tracing::warn!(deadline_s = DRAIN.as_secs(), "calls were still under way at the deadline; they are cut off");
+                Ok(())
+            }
+        };
+        end.send_replace(true);
+        parts.close().await;
+        let failure = failed.await.ok().flatten();
+        served?;
+        failure.map_or(Ok(()), |why| Err(ServerError::StoreFailed(why)))
+    }
+}
+
+/// Ready when the server has been ending for as long as it may.
+async fn overdue(ending: watch::Receiver<bool>) {
+    work::ended(ending).await;
+    tokio::time::sleep(DRAIN).await;
+}
+
+fn accept_limits(config: &Config) -> AcceptLimits {
+    AcceptLimits {
+        handshake_timeout: config.limits.handshake_timeout,
+        handshakes: config.limits.handshakes_max,
+        handshakes_per_address: config.limits.handshakes_max,
+        connections: config.limits.connections_max,
+        idle: config.limits.idle_timeout,
+        age: config.limits.connection_age_max,
+    }
+}
+
+fn builder(config: &Config) -> Server {
+    let limits = &config.limits;
+    Server::builder()
+        .timeout(limits.request_timeout)
+        .max_concurrent_streams(Some(limits.streams_per_connection))
+        .http2_max_header_list_size(Some(limits.header_list_max_bytes))
+        .http2_keepalive_interval(Some(KEEP_ALIVE))
+        // Clients are asked to leave before their connection is cut.
+        .max_connection_age(limits.connection_age_max.saturating_sub(Duration::from_secs(60)).max(Duration::from_secs(1)))
+}
+
+fn services(config: &Config, manner: Manner, parts: &Parts) -> Services {
+    Services {
+        gate: parts.gate.clone(),
+        vault: parts.vault.clone(),
+        audit: parts.audit.clone(),
+        audit_folder: config.audit_folder.clone(),
+        clock: parts.clock.clone(),
+        hardening: manner.hardening,
+        message_max_bytes: config.limits.message_max_bytes,
+        payload_max_bytes: config.limits.payload_max_bytes,
+        page_max_items: config.limits.page_max_items,
+    }
+}
+
+fn reflection() -> tonic_reflection::server::v1::ServerReflectionServer<impl tonic_reflection::server::v1::ServerReflection> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(api::DESCRIPTORS)
+        .build_v1()
+        .expect("the descriptors are those that the build made")
+}
+
+/// Ready on SIGTERM or SIGINT.
+///
+/// # Errors
+/// The system does not let signals be watched.
+pub fn stop_signal() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}

@@ -1,0 +1,89 @@
+//! The parts, put together in the order in which they need each other.
+
+use std::sync::Arc;
+
+use super::ServerError;
+use crate::access::CurrentPolicy;
+use crate::audit::{AuditError, AuditLog, AuditOptions, Draft, Entry, Event, Importance, Reader, Recovered};
+use crate::config::Config;
+use crate::crypto::SystemRandom;
+use crate::gate::Gate;
+use crate::model::{Clock, FlooredClock, SystemClock};
+use crate::storage::{Mode, SledOptions, SledStore, Store};
+use crate::vault::{History, Pins, Vault};
+
+/// What a server works with.
+pub(super) struct Parts {
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) audit: Arc<AuditLog>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) vault: Arc<Vault>,
+    pub(super) gate: Arc<Gate>,
+}
+
+impl Parts {
+    pub(super) async fn open(config: &Config) -> Result<Self, ServerError> {
+        let pins = config.pins()?;
+        let clock = Arc::new(FlooredClock::new(SystemClock));
+        let store = open_store(config, Mode::OpenExisting)?;
+        let (audit, recovered) = open_audit(config, clock.clone())?;
+        if let Some(last) = recovered.last_time {
+            clock.raise_floor(last);
+        }
+        let history = history(config, recovered)?;
+        let policy = Arc::new(CurrentPolicy::default());
+        let pins = Pins { vault_id: pins.vault_id, audit_public_key: pins.audit_public_key };
+        let vault = Vault::new(store.clone(), Arc::new(SystemRandom::new()), clock.clone(), policy.clone(), pins, history).await?;
+        let gate = Gate::new(policy, config.custodians.clone(), audit.clone(), clock.clone());
+        note(&audit, "start").await?;
+        Ok(Self { clock, audit, store, vault, gate })
+    }
+
+    /// Seals, writes the last entry, and closes the files. What cannot be written any more is only logged: nothing depends
+    /// on it.
+    pub(super) async fn close(&self) {
+        self.vault.shut().await;
+        self.gate.summarise().await;
+        if let Err(error) = note(&self.audit, "stop").await {
+            tracing::warn!(%error, "the end is not on the record");
+        }
+        self.store.close().await;
+        let audit = self.audit.clone();
+        match tokio::task::spawn_blocking(move || audit.close()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the audit log did not close cleanly"),
+            Err(error) => tracing::warn!(%error, "the audit log did not close"),
+        }
+    }
+}
+
+pub(super) fn open_store(config: &Config, mode: Mode) -> Result<Arc<dyn Store>, ServerError> {
+    let options = SledOptions { cache_bytes: config.store.cache_bytes, reserve_bytes: config.store.reserve_bytes };
+    Ok(Arc::new(SledStore::open(&config.data_folder, &options, mode)?))
+}
+
+pub(super) fn open_audit(config: &Config, clock: Arc<dyn Clock>) -> Result<(Arc<AuditLog>, Recovered), AuditError> {
+    let mut options = AuditOptions::new(config.node.clone());
+    options.segment_bytes = config.audit.segment_bytes;
+    options.reserve_bytes = config.audit.reserve_bytes;
+    AuditLog::open(&config.audit_folder, options, clock)
+}
+
+/// An entry about the server itself.
+pub(super) async fn note(audit: &AuditLog, what: &'static str) -> Result<(), AuditError> {
+    let mut draft = Draft::new(Event::System, what).with("server_version", env!("CARGO_PKG_VERSION"));
+    draft.importance = Importance::Always;
+    audit.append(draft).await.map(|_| ())
+}
+
+/// What the log says of the time before this start. Each unsealing notes the policy's generation, so this never reads far.
+fn history(config: &Config, recovered: Recovered) -> Result<History, ServerError> {
+    let generation = |entry: &Entry| entry.detail.get("policy_generation").and_then(|text| text.parse().ok());
+    let says_generation = |entry: &Entry| entry.outcome.as_deref() == Some("ok") && generation(entry).is_some();
+    let last = Reader::open(&config.audit_folder)?.last_matching(says_generation)?;
+    let policy_generation = last.as_ref().and_then(generation).unwrap_or(0);
+    if !recovered.open_intents.is_empty() {
+        tracing::info!(intents = recovered.open_intents.len(), "changes were in doubt; they are settled once the vault is open");
+    }
+    Ok(History { policy_generation, open_intents: recovered.open_intents })
+}
