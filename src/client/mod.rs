@@ -1,7 +1,126 @@
-//! What a Rust backend uses to talk to Strongroom.
+//! The client: what a backend in Rust depends on, and all that the command line stands on.
 //!
-//! | file | what is there |
+//! | file | holds |
 //! |---|---|
-//! | `tls` | [`tls::ClientTls`]: mutual TLS with the server's SPIFFE ID pinned; [`tls::connect`], [`tls::connect_lazy`] |
+//! | `options`, `profile` | where the vault is and who the caller is: from code, or from a TOML file |
+//! | `tls` | mutual TLS 1.3; the server must prove to be the SPIFFE ID that the caller expects |
+//! | `call` | the one way of every call: request id, deadline, attempts, errors |
+//! | `retry` | when and after how long a call is sent again (pure), and randomness |
+//! | `error` | [`ClientError`]: what is wrong and what to do next |
+//! | `secrets`, `namespaces`, `access`, `keys`, `seal`, `audit` | one typed method for each RPC, and their words |
+//! | `page` | [`Page`], [`Listed`], [`collect`]: lists in pages |
+//! | `convert` | between the wire's types and the typed ones |
+//!
+//! # Example
+//!
+//! Store a merchant's WePay access token, and read it back:
+//!
+//! ```no_run
+//! # async fn example(token: Vec<u8>) -> Result<(), Box<dyn std::error::Error>> {
+//! use strongroom::client::{Client, ClientOptions, Credentials, NewSecret, Reveal};
+//! use strongroom::model::{SecretBytes, SecretName};
+//!
+//! let credentials = Credentials { ca: "ca.pem".into(), certificate: "backend.pem".into(), key: "backend.key".into() };
+//! let server = "spiffe://shop.example/strongroom".parse()?;
+//! let client = Client::connect(ClientOptions::new("vault.internal:8443", server, credentials)).await?;
+//!
+//! let name: SecretName = "wepay-prod/merchants/12345".parse()?;
+//! let token = NewSecret::access_token(&name, SecretBytes::new(token), "wepay", "12345").token_type("BEARER");
+//! client.create_secret(token).await?;
+//!
+//! let revealed = client.reveal_secret(Reveal::latest(&name).reason("charge for order 4711")).await?;
+//! println!("version {}, {} bytes", revealed.version, revealed.value.expose().len());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What every call does
+//!
+//! It has a deadline (10 s unless [`ClientOptions::deadline`] says otherwise) for all its attempts together, which the
+//! server is told. While the server is unavailable it is sent again, after a jittered and growing pause, but only
+//! where that is safe: reads, and changes that carry a request id. A change without one is given a random one, and the
+//! same id is sent on each attempt. Values go in and come out as [`SecretBytes`](crate::model::SecretBytes); requests that hold one are never
+//! copied for another attempt, and are wiped after the last.
 
+mod access;
+mod audit;
+mod call;
+mod convert;
+mod error;
+mod keys;
+mod namespaces;
+mod options;
+mod page;
+mod profile;
+mod retry;
+mod seal;
+mod secret_requests;
+mod secrets;
 pub mod tls;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tonic::transport::Channel;
+
+use tls::{ClientFiles, ClientTls, ConnectError, Timeouts};
+
+pub use crate::api::Method;
+pub use access::{BindingFilter, BindingInfo, BindingScope, Grant, NewBinding, NewRole, RoleInfo};
+pub use audit::{AuditEntry, AuditFilter};
+pub use error::{ClientError, FieldProblem, Refusal};
+pub use keys::{KeyInfo, KeyState};
+pub use namespaces::{NamespaceInfo, NamespaceLimits, NewNamespace};
+pub use options::{ClientOptions, Credentials};
+pub use page::{Listed, Page, collect};
+pub use profile::Profile;
+pub use seal::{ConditionInfo, SealState, StatusInfo};
+pub use secret_requests::{Expiry, MetadataUpdate, NewSecret, Reveal, SecretUpdate, StateChange};
+pub use secrets::{AccessToken, Revealed, SecretInfo, SecretState, Stored, VersionInfo};
+
+/// A connection to the vault. Cheap to clone; clones share the connection, which is made again when it breaks.
+#[derive(Clone)]
+pub struct Client {
+    channel: Channel,
+    address: Arc<str>,
+    deadline: Duration,
+    retries: u32,
+}
+
+impl Client {
+    /// Reads the certificate files and connects. The address is tried once: a caller that starts before the vault
+    /// does should try again while the error is [`ClientError::Unreachable`].
+    ///
+    /// # Errors
+    /// [`ClientError::Invalid`] for an address that is not `host:port` or a deadline of zero, [`ClientError::Tls`] for
+    /// certificate files that cannot be used or a server that is not the one expected, [`ClientError::Unreachable`].
+    pub async fn connect(options: ClientOptions) -> Result<Self, ClientError> {
+        options.check()?;
+        let ClientOptions { address, server_id, credentials, deadline, retries } = options;
+        let failed = |error: ConnectError| ClientError::of_connect(&address, &error);
+        let files = ClientFiles { roots: credentials.ca, certificate: credentials.certificate, key: credentials.key };
+        let tls = ClientTls::from_files(&files, server_id).map_err(failed)?;
+        let timeouts = Timeouts { connect: deadline.min(Timeouts::default().connect), ..Timeouts::default() };
+        let channel = tls::connect(&address, &tls, timeouts).await.map_err(failed)?;
+        Ok(Self { channel, address: address.into(), deadline, retries })
+    }
+
+    /// The same connection with another deadline for its calls.
+    #[must_use]
+    pub fn with_deadline(&self, deadline: Duration) -> Self {
+        Self { deadline, ..self.clone() }
+    }
+
+    /// Where it is connected to: `host:port`.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("address", &self.address).field("deadline", &self.deadline).finish_non_exhaustive()
+    }
+}

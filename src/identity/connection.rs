@@ -1,7 +1,7 @@
 //! A connection that has proved a principal, and ends when the proof does.
 //!
-//! The checks of [`Connection::over`] run before every read and write: two loads and two comparisons as long as nothing
-//! has changed. The timer is touched only when there is nothing to read.
+//! The checks of `Connection::over` run before every read and write: one look at the clock, one load and two comparisons
+//! as long as nothing has changed. The timer is touched only when there is nothing to read.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -31,6 +31,8 @@ pub struct Connection {
     end: Instant,
     idle: Duration,
     last_used: Instant,
+    /// The clock, read once for each call.
+    now: Instant,
     timer: Pin<Box<Sleep>>,
     ended: bool,
     _place: OwnedSemaphorePermit,
@@ -48,7 +50,7 @@ impl Connection {
         let now = Instant::now();
         let end = now + peer.not_after.since(verified.clock.now()).min(limits.age);
         let timer = Box::pin(sleep_until(end.min(now + limits.idle)));
-        Self { stream, peer, live, verified, end, idle: limits.idle, last_used: now, timer, ended: false, _place: place }
+        Self { stream, peer, live, verified, end, idle: limits.idle, last_used: now, now, timer, ended: false, _place: place }
     }
 
     /// What it proved.
@@ -59,7 +61,8 @@ impl Connection {
 
     /// Whether the connection may carry no further byte. The answer stays once it is yes.
     fn over(&mut self) -> bool {
-        self.ended = self.ended || Instant::now() >= self.end || !self.still_proved();
+        self.now = Instant::now();
+        self.ended = self.ended || self.now >= self.end || !self.still_proved();
         self.ended
     }
 
@@ -94,7 +97,7 @@ impl Connection {
     }
 
     fn used(&mut self) {
-        self.last_used = Instant::now();
+        self.last_used = self.now;
     }
 }
 

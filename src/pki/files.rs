@@ -1,6 +1,6 @@
 //! Private files: readable by their owner alone, whatever the umask says, and whole or absent after a crash.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -35,10 +35,8 @@ fn write_and_move(path: &Path, content: &[u8]) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    // `create_new` follows no link that somebody else put there.
+    // `create_new` follows no link that somebody else put there, and a umask can only take bits away from the mode.
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
-    // A umask can only take bits away: 0600 is set once more for one that takes the owner's.
-    file.set_permissions(Permissions::from_mode(0o600))?;
     file.write_all(content)?;
     file.sync_all()?;
     fs::rename(&beside, path)?;
@@ -59,6 +57,7 @@ fn neighbour(path: &Path) -> io::Result<(PathBuf, PathBuf)> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
     use std::process::Command;
 
     use super::*;

@@ -38,8 +38,6 @@ use parts::Parts;
 
 /// How long calls under way may take when the server ends.
 const DRAIN: Duration = Duration::from_secs(20);
-/// How often an idle client is asked whether it is still there.
-const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
 /// Why the server did not start, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -169,7 +167,6 @@ fn builder(config: &Config) -> Server {
         .timeout(limits.request_timeout)
         .max_concurrent_streams(Some(limits.streams_per_connection))
         .http2_max_header_list_size(Some(limits.header_list_max_bytes))
-        .http2_keepalive_interval(Some(KEEP_ALIVE))
         // Clients are asked to leave before their connection is cut.
         .max_connection_age(limits.connection_age_max.saturating_sub(Duration::from_secs(60)).max(Duration::from_secs(1)))
 }

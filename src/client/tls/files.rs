@@ -14,7 +14,7 @@ use super::ConnectError;
 /// Longest PEM file that is read.
 const FILE_BYTES: u64 = 1024 * 1024;
 
-/// Where the parts of a [`ClientTls`] lie, each in PEM.
+/// Where the parts of a [`ClientTls`](super::ClientTls) lie, each in PEM.
 #[derive(Debug, Clone)]
 pub struct ClientFiles {
     /// The CAs that may have issued the server's certificate.

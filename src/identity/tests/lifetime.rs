@@ -60,6 +60,19 @@ async fn traffic_does_not_prolong_a_connections_age() {
 }
 
 #[tokio::test]
+async fn bytes_that_came_before_the_end_are_not_read_after_it() {
+    let world = World::new();
+    let limits = AcceptLimits { age: Duration::from_millis(300), ..AcceptLimits::default() };
+    let mut door = Door::open_with(world.tls(world.anchors(&[])), limits).await;
+    let (mut connection, mut client) = door.knock(world.client(&world.backend()).config()).await.expect("let in");
+    client.write_all(b"in time, in time").await.expect("sent");
+    client.flush().await.expect("sent");
+    assert_eq!(connection.read_u8().await.expect("still good"), b'i');
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    assert_eq!(connection.read(&mut [0; 8]).await.expect("an end, no error"), 0);
+}
+
+#[tokio::test]
 async fn an_idle_connection_ends_and_a_used_one_does_not() {
     let world = World::new();
     let limits = AcceptLimits { idle: Duration::from_millis(400), ..AcceptLimits::default() };
