@@ -2,6 +2,10 @@
 //!
 //! | file | what it holds |
 //! |---|---|
+//! | `harness` | a real server process, certificates and clients for everybody |
 //! | `layers` | no module imports what lies above or beside it |
+//! | `story` | the smallest story: made, opened, stored, read, restarted |
 
+mod harness;
 mod layers;
+mod story;

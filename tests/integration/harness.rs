@@ -1,0 +1,251 @@
+//! A real server process in a folder of its own, with certificates for everybody, and clients to talk to it.
+
+use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use strongroom::client::{BindingScope, Client, ClientOptions, Credentials, NewBinding, NewNamespace};
+use strongroom::model::{Clock, Environment, SecretBytes, SpiffeId, SystemClock};
+use strongroom::pki::{Authority, private_folder, write_private};
+use tempfile::TempDir;
+
+/// The program under test.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_strongroom");
+/// What opens every vault of these tests.
+pub(crate) const PASSPHRASE: &str = "correct horse battery staple";
+/// The domain of programs.
+pub(crate) const WORKLOADS: &str = "apps.test";
+/// The domain of people.
+pub(crate) const OPERATORS: &str = "people.test";
+const LIFETIME: Duration = Duration::from_secs(3600);
+
+/// The SPIFFE ID of a program.
+pub(crate) fn workload(name: &str) -> SpiffeId {
+    format!("spiffe://{WORKLOADS}/{name}").parse().expect("a test's own name")
+}
+
+/// The SPIFFE ID of a person.
+pub(crate) fn person(name: &str) -> SpiffeId {
+    format!("spiffe://{OPERATORS}/{name}").parse().expect("a test's own name")
+}
+
+/// The server's SPIFFE ID.
+pub(crate) fn server_id() -> SpiffeId {
+    workload("strongroom")
+}
+
+/// A folder with certificates and configuration, and a vault once it was made.
+pub(crate) struct Site {
+    folder: TempDir,
+    workloads: Authority,
+    operators: Authority,
+}
+
+/// A server process. Dropping it kills it.
+pub(crate) struct Running {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Site {
+    /// Certificates and a configuration without a vault. `extra` is put at the configuration's end, e.g. `[limits]`.
+    pub(crate) fn new(extra: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let create =
+            |name: &str, domain: &str| Authority::create(name, domain.parse().expect("valid"), SystemClock.now()).expect("an authority");
+        let site = Self { folder, workloads: create("workloads", WORKLOADS), operators: create("operators", OPERATORS) };
+        private_folder(&site.path("pki")).expect("made");
+        for (name, authority) in [("workload-ca", &site.workloads), ("operator-ca", &site.operators)] {
+            write_private(&site.pki(name, "pem"), authority.certificate_pem()).expect("written");
+        }
+        let server = site.workloads.issue_server(&server_id(), &["localhost"], &[Ipv4Addr::LOCALHOST.into()], SystemClock.now(), LIFETIME);
+        site.write_leaf("server", &server.expect("issued"));
+        site.write_config("", extra);
+        site
+    }
+
+    /// The same with a vault, administered by `ana` and `ben`, whose custodian is `cleo`.
+    pub(crate) fn with_vault(extra: &str) -> Self {
+        let site = Self::new(extra);
+        let pins = site.init(&["--administrator", person("ana").as_str(), "--administrator", person("ben").as_str()]);
+        site.write_config(&pins, extra);
+        site
+    }
+
+    /// A path in the folder.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn pki(&self, name: &str, ending: &str) -> PathBuf {
+        self.path("pki").join(format!("{name}.{ending}"))
+    }
+
+    /// Writes the configuration; `pins` are the lines that `init` printed.
+    pub(crate) fn write_config(&self, pins: &str, extra: &str) {
+        let trust = |domain: &str, class: &str| {
+            format!("[[tls.trust]]\ndomain = \"{domain}\"\nclass = \"{class}\"\nroots = [\"pki/{class}-ca.pem\"]\nrevocation = \"none\"\n")
+        };
+        let text = format!(
+            "listen = \"127.0.0.1:0\"\nnode = \"test\"\n{pins}data_folder = \"data\"\naudit_folder = \"audit\"\ncustodians = [\"{}\"]\n\
+             [tls]\ncertificate = \"pki/server.pem\"\nkey = \"pki/server.key\"\n{}{}{extra}",
+            person("cleo"),
+            trust(WORKLOADS, "workload"),
+            trust(OPERATORS, "operator"),
+        );
+        write_private(&self.path("strongroom.toml"), &text).expect("written");
+    }
+
+    fn write_leaf(&self, name: &str, leaf: &strongroom::pki::Issued) {
+        write_private(&self.pki(name, "key"), &leaf.key_pem()).expect("written");
+        write_private(&self.pki(name, "pem"), leaf.certificate_pem()).expect("written");
+    }
+
+    /// Runs `init` and returns what it printed.
+    pub(crate) fn init(&self, arguments: &[&str]) -> String {
+        write_private(&self.path("passphrase"), PASSPHRASE).expect("written");
+        let output = self.command("init").arg("--passphrase-file").arg(self.path("passphrase")).args(arguments).output().expect("it ran");
+        assert!(output.status.success(), "init: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout)
+            .expect("text")
+            .lines()
+            .filter(|line| line.contains(" = "))
+            .map(|line| format!("{line}\n"))
+            .collect()
+    }
+
+    /// The program with a subcommand on this site's configuration.
+    pub(crate) fn command(&self, subcommand: &str) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command.arg(subcommand).arg("--config").arg(self.path("strongroom.toml")).stdin(Stdio::null());
+        command
+    }
+
+    /// Starts the server, sealed, and waits until it says where it serves.
+    pub(crate) fn start(&self) -> Running {
+        Running::of(self.command("server")).unwrap_or_else(|log| panic!("the server did not start: {log}"))
+    }
+
+    /// Starts it and opens the vault.
+    pub(crate) async fn start_open(&self) -> Running {
+        let running = self.start();
+        self.unseal(&running).await;
+        running
+    }
+
+    /// Opens the vault as its custodian.
+    pub(crate) async fn unseal(&self, running: &Running) {
+        let cleo = self.client(running, &person("cleo")).await;
+        cleo.unseal(SecretBytes::new(PASSPHRASE.as_bytes().to_vec())).await.expect("unsealed");
+    }
+
+    /// Files of a certificate for anybody, issued when they are first asked for.
+    pub(crate) fn credentials(&self, id: &SpiffeId) -> Credentials {
+        let is_operator = id.trust_domain().as_str() == OPERATORS;
+        let name = id.as_str().rsplit('/').next().expect("an id has a path");
+        let authority = if is_operator { &self.operators } else { &self.workloads };
+        if !self.pki(name, "pem").exists() {
+            self.write_leaf(name, &authority.issue_client(id, SystemClock.now(), LIFETIME).expect("issued"));
+        }
+        Credentials { ca: self.pki("workload-ca", "pem"), certificate: self.pki(name, "pem"), key: self.pki(name, "key") }
+    }
+
+    /// A client for anybody. It never tries again by itself, so that a test sees what happens.
+    pub(crate) async fn client(&self, running: &Running, id: &SpiffeId) -> Client {
+        let options = ClientOptions::new(running.address.to_string(), server_id(), self.credentials(id)).retries(0);
+        Client::connect(options).await.expect("connected")
+    }
+
+    /// Makes a namespace as `ana`.
+    pub(crate) async fn make_namespace(&self, running: &Running, name: &str, environment: Environment) {
+        let ana = self.client(running, &person("ana")).await;
+        ana.create_namespace(NewNamespace::new(name.parse().expect("valid"), environment)).await.expect("made");
+    }
+
+    /// Gives a role as `ana`, in a namespace or on the vault.
+    pub(crate) async fn bind(&self, running: &Running, role: &str, principal: &SpiffeId, namespace: Option<&str>) {
+        let ana = self.client(running, &person("ana")).await;
+        let scope = namespace.map_or(BindingScope::Vault, |name| BindingScope::Namespace(name.parse().expect("valid")));
+        let new = NewBinding {
+            role: role.parse().expect("valid"),
+            principal: principal.clone(),
+            scope,
+            start_time: None,
+            end_time: None,
+            reason: "a test".to_owned(),
+            request_id: String::new(),
+        };
+        ana.create_binding(new).await.expect("bound");
+    }
+
+    /// Everything that lies in a folder of the site, file by file.
+    pub(crate) fn files(&self, folder: &str) -> Vec<(PathBuf, Vec<u8>)> {
+        let mut files = Vec::new();
+        gather(&self.path(folder), &mut files);
+        files
+    }
+}
+
+fn gather(folder: &Path, into: &mut Vec<(PathBuf, Vec<u8>)>) {
+    for entry in std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry")) {
+        let kind = entry.file_type().expect("a kind");
+        if kind.is_dir() {
+            gather(&entry.path(), into);
+        } else if kind.is_file() {
+            into.push((entry.path(), std::fs::read(entry.path()).expect("read")));
+        }
+    }
+}
+
+impl Running {
+    /// Starts the command and waits for `serving on ADDRESS` on its standard error; otherwise what stood there.
+    pub(crate) fn of(mut command: Command) -> Result<Self, String> {
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
+        let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
+        let mut log = String::new();
+        for line in lines.by_ref().map_while(Result::ok) {
+            if let Some(address) = line.split("serving on ").nth(1) {
+                let address = address.split([',', ' ']).next().and_then(|text| text.parse().ok()).expect("an address");
+                // The rest goes on being read, or the server would block on a full pipe.
+                std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| eprintln!("server: {line}")));
+                return Ok(Self { child, address });
+            }
+            log.push_str(&line);
+            log.push('\n');
+        }
+        let _ = child.wait();
+        Err(log)
+    }
+
+    /// Where it serves.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// SIGKILL, now.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().expect("killed");
+        self.child.wait().expect("waited");
+    }
+
+    /// SIGTERM, and whether it ended cleanly.
+    pub(crate) fn stop(mut self) -> bool {
+        let pid = i32::try_from(self.pid()).ok().and_then(rustix::process::Pid::from_raw).expect("a pid");
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("signalled");
+        self.child.wait().expect("waited").success()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
