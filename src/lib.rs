@@ -1,4 +1,28 @@
-//! Strongroom: a vault for access tokens and user secrets.
+//! Strongroom: a vault for the access tokens and secrets that an application holds for its users.
+//!
+//! # The way of a request
+//!
+//! connection (TLS 1.3, client certificate) -> principal -> gate: decide, make the permit -> vault operation consumes the
+//! permit: one storage read, one envelope -> the answer waits, unreleased, until its audit entry is on disk -> reply.
+//!
+//! # In which order to read
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`model`] | the words: paths, principals, actions, time, bounded text |
+//! | [`access`] | may this principal do this, there, now? Pure |
+//! | [`gate`] | the one door: decides, makes permits, lets nothing out unrecorded |
+//! | [`vault`] | what needs a permit: secrets, namespaces, roles, keys |
+//! | [`crypto`], [`seal`], [`memory`] | one construction for every ciphertext; from a passphrase to the keys; where keys lie |
+//! | [`storage`], [`audit`] | rows of ciphertext, durable; lines of the record, durable |
+//! | [`identity`], [`pki`] | from a certificate to a principal; a small CA for `dev` and tests |
+//! | [`api`], [`rpc`] | the generated API; its handlers |
+//! | [`config`], [`server`] | what was typed becomes what is meant; the parts put together, run and drained |
+//! | [`client`], [`cli`] | what a backend in Rust uses; the command line on top of it |
+//! | [`dev`] | the throwaway vault and the story that it tells |
+//!
+//! A backend needs [`client`] and [`model`] alone. Which module may import which is in `docs/design.md`, and tested.
+
 pub mod access;
 pub mod api;
 pub mod audit;

@@ -2,10 +2,12 @@
 //!
 //! | file | what it holds |
 //! |---|---|
+//! | `documents` | what README and docs say is what is there |
 //! | `harness` | a real server process, certificates and clients for everybody |
 //! | `layers` | no module imports what lies above or beside it |
 //! | `story` | the smallest story: made, opened, stored, read, restarted |
 
+mod documents;
 mod harness;
 mod layers;
 mod story;
