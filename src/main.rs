@@ -57,12 +57,7 @@ async fn main() -> anyhow::Result<()> {
             let passphrase = SecretBytes::new(std::fs::read(passphrase_file)?.trim_ascii_end().to_vec());
             let pins = server::init(
                 &config,
-                Init {
-                    passphrase,
-                    cost: strongroom::seal::Argon2Parameters::for_vault(),
-                    administrators: administrator,
-                    single_administrator,
-                },
+                Init { passphrase, cost: strongroom::seal::Argon2Parameters::DEFAULT, administrators: administrator, single_administrator },
             )
             .await?;
             println!("vault_id = \"{}\"\naudit_public_key = \"{}\"", pins.vault_id, hex::encode(pins.audit_public_key));

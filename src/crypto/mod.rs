@@ -1,61 +1,80 @@
-//! Cryptography: one construction for every ciphertext, and the keys around it. Nothing outside this folder encrypts,
-//! derives or signs, but for the passphrase hash in `seal`.
-//!
-//! ```text
-//! RK root ─ encrypt ─> SK system ─ encrypt ─> KEK of a namespace ─ encrypt ─> DEK of a version ─ encrypt ─> meta, payload
-//!                              └─ encrypt ─> IK of a namespace (names)   └─ the vault's own secrets
-//! ```
+//! Cryptography, format 1. One construction encrypts everything; every label and context stands in one file.
 //!
 //! | file | what |
 //! |---|---|
-//! | `random` | [`Random`]: where randomness comes from, and fails |
-//! | `key` | [`Key`]: 32 bytes in locked memory |
-//! | `context` | [`Context`]: every label and every authenticate context, in one place |
-//! | `aead` | [`encrypt`], [`decrypt`]: the one construction, with key commitment |
-//! | `envelope` | one version of a secret: a data key of its own, wrapped, around metadata and payload |
-//! | `names` | [`IndexKey`]: names as keyed hashes |
-//! | `keyring` | [`Keyring`]: the versions of a namespace's key-encryption key |
-//! | `signing` | [`SigningKey`]: Ed25519 |
-//! | `primitives` | HKDF-Expand, HMAC and SHA-256, one function each |
+//! | `random` | [`Random`]: where randomness comes from, so that its failure can be tested |
+//! | `key` | [`Key`]: 32 bytes in the arena |
+//! | `keys` | [`Context`]: every label and authenticate context there is |
+//! | `aead` | [`encrypt`], [`decrypt`], [`wrap_key`], [`unwrap_key`]: committing AES-256-GCM under a derived key |
+//! | `envelope` | [`seal`] and open one version of a secret: KEK over DEK over metadata and payload |
+//! | `names` | [`IndexKey`], [`NameKey`]: keyed hashes that stand for names in the store |
+//! | `keyring` | [`Keyring`]: a namespace's KEK versions and its index key |
+//! | `signing` | [`SigningKey`]: the vault's audit identity |
 //!
-//! The formats are in `docs/crypto.md`, and frozen by `tests/vectors/`.
+//! ```text
+//! root key ─ system key ┬─ the vault's own secrets          (Context::Secret)
+//!                       ├─ rows of policy, jobs, …          (Context::Row)
+//!                       └─ keyring of a namespace ┬─ index key ─ names in row keys
+//!                                                 └─ KEK v ─ DEK of a version ─ metadata, payload
+//! ```
+//!
+//! Nothing here takes a nonce or a salt from its caller. Whatever is wrong with a ciphertext, the answer is the one error
+//! [`CryptoError::Refused`]. `docs/crypto.md` has the bytes.
 
 mod aead;
-mod context;
-pub mod envelope;
+pub(crate) mod codec;
+mod digest;
+mod envelope;
 mod key;
 mod keyring;
+mod keys;
 mod names;
-mod primitives;
 mod random;
 mod signing;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod vectors;
 
-pub use aead::{OVERHEAD_BYTES, decrypt, encrypt};
-pub use context::{Context, SecretContext};
+pub use aead::{OVERHEAD_BYTES, WRAPPED_KEY_BYTES, WrappedKey, decrypt, encrypt, unwrap_key, wrap_key};
+pub use digest::sha256;
+pub use envelope::{EnvelopeIds, Sealed, open_both, open_meta, open_payload, reseal_meta, rewrap, seal};
 pub use key::Key;
-pub use keyring::{ALGORITHM, KeyState, Keyring};
-pub use names::IndexKey;
-pub use primitives::{hkdf_expand, hmac_sha256, sha256, verify_hmac_sha256};
+pub use keyring::{KeyInfo, KeyState, Keyring};
+pub(crate) use keys::header_mac_key;
+pub use keys::{Context, TagLabel};
+pub use names::{IndexKey, NameKey};
 pub use random::{Random, RandomFailed, SystemRandom};
 pub use signing::SigningKey;
 
-/// Why cryptography failed. None of them says more of a ciphertext than that it is not the one that was written here.
+use crate::model::Invalid;
+
+/// Why something cryptographic did not happen. No variant carries a byte of a key, a plaintext or a ciphertext.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CryptoError {
-    /// The ciphertext is not what was written here under this key: too short, an unknown suite, another key, another
-    /// context, or altered. One error for all of them.
-    #[error("the ciphertext is not what was written here under this key")]
-    Refused,
-    /// The random generator failed; nothing was encrypted.
-    #[error("the random generator failed")]
+    /// Nothing was encrypted: there was no randomness.
+    #[error(transparent)]
     Random(#[from] RandomFailed),
-    /// The key version is not there, or may not be used.
-    #[error("the key version is not there, or may not be used")]
-    KeyUnavailable,
-    /// A record of keys is malformed.
-    #[error("a record of keys is malformed")]
-    Malformed,
-    /// More than the construction takes: 2^32 bytes.
-    #[error("too long to be encrypted")]
-    TooLong,
+    /// A ciphertext that this key, in this context, did not make: wrong key, wrong context, changed, cut or of an unknown suite.
+    /// Which of them is not told.
+    #[error("the ciphertext was refused")]
+    Refused,
+    /// A part of a context is longer than its length field can say.
+    #[error("a context is too long")]
+    ContextTooLong,
+    /// The namespace has no KEK of this version.
+    #[error("there is no key version {0}")]
+    NoSuchKey(u32),
+    /// The KEK of this version may not be used in its present state.
+    #[error("key version {0} is out of service")]
+    KeyOutOfService(u32),
+    /// The KEK of this version cannot go from its present state to the one asked for.
+    #[error("key version {0} cannot go to that state")]
+    WrongTransition(u32),
+    /// The namespace has as many live KEK versions as it may have.
+    #[error("too many live key versions")]
+    TooManyKeys,
+    /// A record that is not in the one form that the encoder gives it.
+    #[error("malformed record: {0}")]
+    Malformed(#[source] Invalid),
 }

@@ -52,6 +52,8 @@ unsafe fn wipe(pointer: *mut u8, length: usize) {
 
 #[cfg(test)]
 mod tests {
+    use std::hint::black_box;
+
     use super::*;
     use crate::memory::bytes_at;
 
@@ -62,7 +64,7 @@ mod tests {
     fn what_is_freed_is_zero() {
         for length in [40, 256, 4096, 65_536] {
             let block = vec![0xA5_u8; length];
-            let address = block.as_ptr() as usize;
+            let address = black_box(&block).as_ptr() as usize;
             drop(block);
             assert!(!bytes_at(address, length)[LINKS..].contains(&0xA5), "{length} bytes");
         }
@@ -70,7 +72,7 @@ mod tests {
 
     #[test]
     fn what_moves_leaves_zeros_behind() {
-        let mut block = vec![0xA5_u8; 1000];
+        let mut block = black_box(vec![0xA5_u8; 1000]);
         let (address, neighbour) = (block.as_ptr() as usize, vec![1_u8; 1000]);
         block.reserve_exact(100_000);
         assert_ne!(block.as_ptr() as usize, address);

@@ -46,29 +46,20 @@ pub fn harden() -> Hardening {
 
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
-
     use rustix::process::{dumpable_behavior, getrlimit};
 
     use super::*;
+    use crate::memory::alone;
 
-    const CHILD: &str = "STRONGROOM_TEST_HARDEN_CHILD";
-
-    /// In a process of its own: other tests read `/proc/self/mem`, which a hardened process may not.
+    /// Alone: other tests read `/proc/self/mem`, which a hardened process may not.
     #[test]
     fn dumps_and_debuggers_are_off() {
-        if std::env::var_os(CHILD).is_some() {
+        if alone(module_path!(), "dumps_and_debuggers_are_off") {
             let done = harden();
             assert!(done.complete(), "{done}");
             assert_eq!(getrlimit(Resource::Core).current, Some(0));
             assert_eq!(dumpable_behavior(), Ok(DumpableBehavior::NotDumpable));
-            return;
         }
-        let program = std::env::current_exe().expect("the test's own path");
-        let name = concat!(module_path!(), "::dumps_and_debuggers_are_off").split_once("::").expect("crate::path").1;
-        let child = Command::new(program).args(["--exact", name]).env(CHILD, "1").output().expect("the test starts again");
-        let text = String::from_utf8_lossy(&child.stdout);
-        assert!(child.status.success() && text.contains("1 passed"), "{text}");
     }
 
     #[test]

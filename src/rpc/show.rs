@@ -3,9 +3,9 @@
 use prost_types::{Duration as WireDuration, Timestamp as WireTimestamp};
 
 use crate::access::{self, Scope};
-use crate::crypto::{ALGORITHM, KeyState};
+use crate::crypto::KeyState;
 use crate::model::{Action, Environment, SecretKind, Timestamp};
-use crate::vault::{BindingInfo, KeyInfo, NamespaceInfo, RoleInfo, SecretInfo, ShownState, TokenDetails, VersionInfo};
+use crate::vault::{ALGORITHM, BindingInfo, KeyInfo, NamespaceInfo, RoleInfo, SecretInfo, ShownState, TokenDetails, VersionInfo};
 use crate::{api, audit};
 
 pub(super) fn time(time: Timestamp) -> WireTimestamp {
@@ -90,7 +90,7 @@ pub(super) fn key(info: KeyInfo) -> api::Key {
         KeyState::Active => api::KeyState::Active,
         KeyState::DecryptOnly => api::KeyState::DecryptOnly,
         KeyState::Disabled => api::KeyState::Disabled,
-        KeyState::Scheduled => api::KeyState::Scheduled,
+        KeyState::Scheduled(_) => api::KeyState::Scheduled,
         KeyState::Destroyed => api::KeyState::Destroyed,
     };
     api::Key {

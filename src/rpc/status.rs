@@ -9,6 +9,7 @@ use super::field::Fault;
 use crate::access::ChangeRefused;
 use crate::api::Method;
 use crate::gate::Refusal;
+use crate::model::Invalid;
 use crate::seal::SealError;
 use crate::storage::StoreError;
 use crate::vault::Error;
@@ -93,10 +94,10 @@ fn of_policy(refused: ChangeRefused) -> Status {
 
 fn of_seal(method: Method, refused: &SealError) -> Status {
     match refused {
-        SealError::PassphraseLength => invalid(&Fault { field: "passphrase", why: "a vault's passphrase has 15 to 1024 bytes" }),
-        SealError::WrongPassphrase => Status::permission_denied("the passphrase is wrong, or its slot was altered"),
-        SealError::Memory => unavailable("not enough memory for Argon2id"),
-        SealError::Damaged | SealError::Parameters | SealError::Crypto(_) => {
+        SealError::Passphrase(Invalid(why)) => invalid(&Fault { field: "passphrase", why }),
+        SealError::NoSlotOpens => Status::permission_denied("the passphrase is wrong, or its slot was altered"),
+        SealError::OutOfMemory => unavailable("not enough memory for Argon2id"),
+        SealError::Tampered | SealError::Malformed(_) | SealError::Parameters(_) | SealError::Random(_) | SealError::Crypto(_) => {
             tracing::error!(method = method.name(), error = chain(refused), "the vault's header cannot be opened");
             Status::data_loss("the vault's header is damaged: the server's log says more")
         }

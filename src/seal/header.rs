@@ -1,76 +1,115 @@
-//! The header: the one row in the clear. Format 1:
+//! The header: the one row of the store that is not encrypted. It leads from a slot to the system key.
 //!
 //! ```text
-//! 01 ‖ vault_id (16) ‖ epoch (8) ‖ created, ms since 1970 (8) ‖ wrapped system key (113) ‖ number of slots (1)
-//!    ‖ for each: slot_id (16) ‖ kind (1) ‖ lp(parameters) ‖ wrapped root key (113)
-//!    ‖ HMAC-SHA-256 of all before it (32)
+//! 01 ‖ vault_id 16 ‖ epoch u64 ‖ created u64 ‖ slots u8 ‖ slot … ‖ wrapped system key 113 ‖ HMAC 32
+//! slot: id 16 ‖ type u8 ‖ created u64 ‖ lp(parameters) ‖ wrapped root key 113
+//! HMAC-SHA-256 under HKDF-Expand(root key, "strongroom/1 header" ‖ 00), over all bytes before it
 //! ```
-//! The HMAC's key is HKDF-Expand(root key, "strongroom/1 header" ‖ 00): whoever holds no slot's secret cannot make a header
-//! that opens, and a slot cannot be exchanged for an older one.
+//!
+//! Whoever can write to the store can replace the whole header by that of a vault of his own: that is for the caller to see, who
+//! compares [`Header::vault_id`] with the pinned one before anybody types a passphrase.
 
-use zeroize::Zeroizing;
+use std::fmt;
 
-use crate::crypto::{Context, Key, OVERHEAD_BYTES, Random, decrypt, encrypt, hkdf_expand, hmac_sha256, verify_hmac_sha256};
-use crate::model::{SecretBytes, SlotId, Timestamp, VaultId};
+use ring::hmac;
 
-use super::passphrase::PassphraseSlot;
-use super::{Argon2Parameters, SealError};
+use super::slot::Slot;
+use super::{Argon2Parameters, Passphrase, SealError, SlotKind};
+use crate::crypto::codec::Reader;
+use crate::crypto::{Context, CryptoError, Key, Random, WrappedKey, header_mac_key, unwrap_key, wrap_key};
+use crate::memory::leaving_no_trace;
+use crate::model::{Invalid, SlotId, Timestamp, VaultId};
+
+/// The key of the header's row.
+pub const HEADER_ROW_KEY: &[u8] = b"H";
 
 const FORMAT: u8 = 1;
-const WRAPPED_BYTES: usize = Key::BYTES + OVERHEAD_BYTES;
-const HMAC_BYTES: usize = 32;
-const HMAC_INFO: &[u8] = b"strongroom/1 header\0";
-const FIRST_EPOCH: u64 = 1;
-/// Slots of a vault.
-const SLOTS: u8 = 16;
-const KIND_PASSPHRASE: u8 = 1;
+const MAC_BYTES: usize = 32;
 
-/// A vault's header.
-#[derive(Debug, Clone)]
+/// More of the stack than HKDF and HMAC use: 2.5 KiB.
+const STACK_BYTES: usize = 8192;
+
+/// Each slot that a passphrase is tried on costs a run of Argon2id.
+const MAX_SLOTS: usize = 8;
+
+/// What may be told of a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SlotInfo {
+    /// Its id.
+    pub id: SlotId,
+    /// What opens it.
+    pub kind: SlotKind,
+    /// When it was made.
+    pub created: Timestamp,
+}
+
+/// A header, as read or as made. Reading checks its form only; whether it is authentic shows when it is unsealed.
+#[derive(Clone)]
 pub struct Header {
     vault: VaultId,
     epoch: u64,
     created: Timestamp,
-    wrapped_system: [u8; WRAPPED_BYTES],
     slots: Vec<Slot>,
-    hmac: [u8; HMAC_BYTES],
-}
-
-#[derive(Debug, Clone)]
-struct Slot {
-    id: SlotId,
-    passphrase: PassphraseSlot,
-    wrapped_root: [u8; WRAPPED_BYTES],
+    wrapped_system: WrappedKey,
+    mac: [u8; MAC_BYTES],
 }
 
 impl Header {
-    /// A new header with one passphrase slot, and the new system key.
+    /// A new vault's header with one passphrase slot, and the system key that it protects. Epoch 1.
     ///
     /// # Errors
-    /// The passphrase or the parameters are out of bounds, or the generator failed.
+    /// [`SealError::Random`], [`SealError::OutOfMemory`].
     pub fn create(
         vault: VaultId,
-        passphrase: &SecretBytes,
-        cost: Argon2Parameters,
+        passphrase: &Passphrase,
+        parameters: Argon2Parameters,
         random: &dyn Random,
         now: Timestamp,
     ) -> Result<(Self, Key), SealError> {
-        let root = Key::generate(random)?;
-        let system = Key::generate(random)?;
-        let wrapped_system = wrap(&root, &Context::System { vault, epoch: FIRST_EPOCH }, &system, random)?;
-        let slot = Slot::create(vault, passphrase, cost, &root, random)?;
-        let mut header = Self { vault, epoch: FIRST_EPOCH, created: now, wrapped_system, slots: vec![slot], hmac: [0; HMAC_BYTES] };
-        header.hmac = hmac_sha256(&hmac_key(&root), &[&header.body()]);
+        let (root, system) = (Key::generate(random)?, Key::generate(random)?);
+        let slots = vec![Slot::for_passphrase(vault, &root, passphrase, parameters, random, now)?];
+        let wrapped_system = wrap_key(&root, &Context::System { vault, epoch: 1 }, &system, random)?;
+        let mut header = Self { vault, epoch: 1, created: now, slots, wrapped_system, mac: [0; MAC_BYTES] };
+        header.mac = mac(&root, &header.authenticated_bytes());
         Ok((header, system))
     }
 
-    /// Whose header it is. Not yet proven: [`Header::unseal`] does.
+    /// The system key, for who knows the passphrase of a slot. Slots are tried one after the other, each at the cost of its
+    /// Argon2id parameters: not for an asynchronous thread.
+    ///
+    /// # Errors
+    /// [`SealError::NoSlotOpens`]; [`SealError::Tampered`], which only who knows a passphrase can come to see;
+    /// [`SealError::OutOfMemory`].
+    pub fn unseal(&self, passphrase: &Passphrase) -> Result<Key, SealError> {
+        self.unseal_with(|slot| slot.secret(passphrase))
+    }
+
+    /// Tries the secret that `secret_of` has for each slot.
+    fn unseal_with(&self, secret_of: impl Fn(&Slot) -> Result<Key, SealError>) -> Result<Key, SealError> {
+        for slot in &self.slots {
+            match slot.open(self.vault, &secret_of(slot)?) {
+                Ok(root) => return self.system_key(&root),
+                Err(CryptoError::Refused) => {}
+                Err(other) => return Err(other.into()),
+            }
+        }
+        Err(SealError::NoSlotOpens)
+    }
+
+    fn system_key(&self, root: &Key) -> Result<Key, SealError> {
+        if !mac_is_right(root, &self.authenticated_bytes(), &self.mac) {
+            return Err(SealError::Tampered);
+        }
+        unwrap_key(root, &Context::System { vault: self.vault, epoch: self.epoch }, &self.wrapped_system).map_err(|_| SealError::Tampered)
+    }
+
+    /// The vault that the header says it is of.
     #[must_use]
     pub const fn vault_id(&self) -> VaultId {
         self.vault
     }
 
-    /// How often the vault's keys began anew.
+    /// The system key's number.
     #[must_use]
     pub const fn epoch(&self) -> u64 {
         self.epoch
@@ -82,141 +121,70 @@ impl Header {
         self.created
     }
 
-    /// The system key, by the first slot that this passphrase opens. The root key is wiped before this returns.
-    ///
-    /// # Errors
-    /// [`SealError::WrongPassphrase`]; [`SealError::Damaged`] where a slot opens but the header is not as it was written.
-    pub fn unseal(&self, passphrase: &SecretBytes) -> Result<Key, SealError> {
-        let root = self.root(passphrase)?;
-        if !verify_hmac_sha256(&hmac_key(&root), &self.body(), &self.hmac) {
-            return Err(SealError::Damaged);
-        }
-        let context = Context::System { vault: self.vault, epoch: self.epoch };
-        let system = decrypt(&root, &context, &self.wrapped_system).map_err(|_| SealError::Damaged)?;
-        Key::from_secret(system).map_err(|_| SealError::Damaged)
+    /// The slots, oldest first.
+    pub fn slots(&self) -> impl Iterator<Item = SlotInfo> {
+        self.slots.iter().map(|slot| SlotInfo { id: slot.id, kind: slot.kind, created: slot.created })
     }
 
-    fn root(&self, passphrase: &SecretBytes) -> Result<Key, SealError> {
-        for slot in &self.slots {
-            if let Some(root) = slot.open(self.vault, passphrase)? {
-                return Ok(root);
-            }
-        }
-        Err(SealError::WrongPassphrase)
-    }
-
-    /// The row.
+    /// The row's value.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        [&self.body()[..], &self.hmac].concat()
+        let mut out = self.authenticated_bytes();
+        out.extend_from_slice(&self.mac);
+        out
     }
 
-    fn body(&self) -> Vec<u8> {
+    /// Reads a row's value, which may be anything.
+    ///
+    /// # Errors
+    /// [`SealError::Malformed`].
+    pub fn decode(row: &[u8]) -> Result<Self, SealError> {
+        read(row).map_err(SealError::Malformed)
+    }
+
+    fn authenticated_bytes(&self) -> Vec<u8> {
         let mut out = vec![FORMAT];
         out.extend_from_slice(self.vault.as_bytes());
         out.extend_from_slice(&self.epoch.to_be_bytes());
         out.extend_from_slice(&self.created.unix_ms().to_be_bytes());
-        out.extend_from_slice(&self.wrapped_system);
-        out.push(u8::try_from(self.slots.len()).expect("at most 16 slots are made or read"));
+        out.push(u8::try_from(self.slots.len()).expect("a header has 8 slots at most"));
         self.slots.iter().for_each(|slot| slot.encode(&mut out));
+        out.extend_from_slice(&self.wrapped_system);
         out
     }
+}
 
-    /// Reads a row. What it says is not to be believed before [`Header::unseal`].
-    ///
-    /// # Errors
-    /// Not a header, or parameters out of bounds.
-    pub fn decode(row: &[u8]) -> Result<Self, SealError> {
-        let (body, hmac) = row.split_last_chunk::<HMAC_BYTES>().ok_or(SealError::Damaged)?;
-        let mut rest = Fields(body);
-        if rest.take::<1>()? != &[FORMAT] {
-            return Err(SealError::Damaged);
-        }
-        let vault = VaultId::from_bytes(*rest.take()?);
-        let epoch = u64::from_be_bytes(*rest.take()?);
-        let created = Timestamp::from_unix_ms(u64::from_be_bytes(*rest.take()?)).map_err(|_| SealError::Damaged)?;
-        let wrapped_system = *rest.take()?;
-        let count = rest.take::<1>()?[0];
-        if count == 0 || count > SLOTS {
-            return Err(SealError::Damaged);
-        }
-        let slots = (0..count).map(|_| Slot::decode(&mut rest)).collect::<Result<Vec<_>, _>>()?;
-        if !rest.0.is_empty() {
-            return Err(SealError::Damaged);
-        }
-        Ok(Self { vault, epoch, created, wrapped_system, slots, hmac: *hmac })
+impl fmt::Debug for Header {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Header").field("vault", &self.vault).field("epoch", &self.epoch).field("slots", &self.slots.len()).finish()
     }
 }
 
-impl Slot {
-    fn create(
-        vault: VaultId,
-        passphrase: &SecretBytes,
-        cost: Argon2Parameters,
-        root: &Key,
-        random: &dyn Random,
-    ) -> Result<Self, SealError> {
-        let mut id = [0; 16];
-        random.fill(&mut id).map_err(|error| SealError::Crypto(error.into()))?;
-        let id = SlotId::from_bytes(id);
-        let slot = PassphraseSlot::new(cost, random)?;
-        let context = Context::Root { vault, slot: id, kind: KIND_PASSPHRASE, parameters: &slot.encode() };
-        let wrapped_root = wrap(&slot.secret(passphrase)?, &context, root, random)?;
-        Ok(Self { id, passphrase: slot, wrapped_root })
+fn read(row: &[u8]) -> Result<Header, Invalid> {
+    let mut reader = Reader::new(row);
+    if reader.u8()? != FORMAT {
+        return Err(Invalid("unknown format"));
     }
-
-    /// The root key, or none if the passphrase is another.
-    fn open(&self, vault: VaultId, passphrase: &SecretBytes) -> Result<Option<Key>, SealError> {
-        let context = Context::Root { vault, slot: self.id, kind: KIND_PASSPHRASE, parameters: &self.passphrase.encode() };
-        let secret = self.passphrase.secret(passphrase)?;
-        let root = decrypt(&secret, &context, &self.wrapped_root).ok();
-        root.map(Key::from_secret).transpose().map_err(|_| SealError::Damaged)
+    let vault = VaultId::from_bytes(reader.array()?);
+    let (epoch, created) = (reader.u64()?, Timestamp::from_unix_ms(reader.u64()?)?);
+    let count = usize::from(reader.u8()?);
+    if count == 0 || count > MAX_SLOTS {
+        return Err(Invalid("a header has 1 to 8 slots"));
     }
-
-    fn encode(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.id.as_bytes());
-        out.push(KIND_PASSPHRASE);
-        let length = u16::try_from(PassphraseSlot::BYTES).expect("44 bytes");
-        out.extend_from_slice(&length.to_be_bytes());
-        out.extend_from_slice(&self.passphrase.encode());
-        out.extend_from_slice(&self.wrapped_root);
-    }
-
-    fn decode(rest: &mut Fields<'_>) -> Result<Self, SealError> {
-        let id = SlotId::from_bytes(*rest.take()?);
-        let kind = rest.take::<1>()?[0];
-        let length = usize::from(u16::from_be_bytes(*rest.take()?));
-        let parameters = rest.take_slice(length)?;
-        if kind != KIND_PASSPHRASE {
-            return Err(SealError::Damaged);
-        }
-        Ok(Self { id, passphrase: PassphraseSlot::decode(parameters)?, wrapped_root: *rest.take()? })
-    }
+    let slots = (0..count).map(|_| Slot::decode(&mut reader)).collect::<Result<_, _>>()?;
+    let header = Header { vault, epoch, created, slots, wrapped_system: reader.array()?, mac: reader.array()? };
+    reader.finish()?;
+    Ok(header)
 }
 
-fn hmac_key(root: &Key) -> Zeroizing<[u8; 32]> {
-    let mut key = Zeroizing::new([0; 32]);
-    hkdf_expand(root.expose(), &[HMAC_INFO], &mut key);
-    key
+fn mac(root: &Key, bytes: &[u8]) -> [u8; MAC_BYTES] {
+    let tag = leaving_no_trace::<STACK_BYTES, _>(|| hmac::sign(&header_mac_key(root), bytes));
+    tag.as_ref().try_into().expect("SHA-256 has 32 bytes")
 }
 
-fn wrap(key: &Key, context: &Context<'_>, wrapped: &Key, random: &dyn Random) -> Result<[u8; WRAPPED_BYTES], SealError> {
-    encrypt(key, context, wrapped.expose(), random)?.try_into().map_err(|_| SealError::Damaged)
+fn mac_is_right(root: &Key, bytes: &[u8], mac: &[u8; MAC_BYTES]) -> bool {
+    leaving_no_trace::<STACK_BYTES, _>(|| hmac::verify(&header_mac_key(root), bytes, mac).is_ok())
 }
 
-/// The fields of a row, one after the other.
-struct Fields<'a>(&'a [u8]);
-
-impl<'a> Fields<'a> {
-    fn take<const N: usize>(&mut self) -> Result<&'a [u8; N], SealError> {
-        let (field, rest) = self.0.split_first_chunk().ok_or(SealError::Damaged)?;
-        self.0 = rest;
-        Ok(field)
-    }
-
-    fn take_slice(&mut self, length: usize) -> Result<&'a [u8], SealError> {
-        let (field, rest) = self.0.split_at_checked(length).ok_or(SealError::Damaged)?;
-        self.0 = rest;
-        Ok(field)
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -1,42 +1,62 @@
-//! The seal: from a slot's secret to the root key, and from the root key to the system key.
+//! From what people know or hold to the system key.
 //!
-//! | word | meaning |
+//! | file | what |
 //! |---|---|
-//! | slot | one independent way to the root key, as in LUKS; here a passphrase |
-//! | header | the one row in the clear: vault id, epoch, slots, wrapped system key, under an HMAC that only the root key makes |
+//! | `passphrase` | [`Passphrase`], [`Argon2Parameters`]: what a person knows, made into a key |
+//! | `slot` | [`SlotKind`], one independent way to the root key |
+//! | `header` | [`Header`]: the store's one plaintext row, holding the slots and the wrapped system key |
 //!
 //! ```text
-//! passphrase ── Argon2id ──> slot secret ── decrypt ──> root key ── checks the header, decrypts ──> system key
+//! passphrase ─Argon2id─ slot secret ─opens─ root key ─checks─ the header's HMAC ─opens─ system key
 //! ```
-//! The root key is wiped as soon as the system key is out.
+//!
+//! The root key is wiped as soon as the system key is open. Sealing is dropping the system key.
 
 mod header;
 mod passphrase;
+mod slot;
 
-pub use header::Header;
-pub use passphrase::Argon2Parameters;
+pub use header::{HEADER_ROW_KEY, Header, SlotInfo};
+pub use passphrase::{Argon2Parameters, Passphrase};
+pub use slot::SlotKind;
 
-use crate::crypto::CryptoError;
+use crate::crypto::{CryptoError, RandomFailed};
+use crate::model::Invalid;
 
-/// Why a header was not made or not opened.
-#[derive(Debug, thiserror::Error)]
+/// Why there is no system key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SealError {
-    /// The passphrase may not be used for a vault.
-    #[error("a vault's passphrase has 15 to 1024 bytes")]
-    PassphraseLength,
-    /// The parameters of Argon2id are out of bounds.
-    #[error("the parameters of Argon2id are out of bounds")]
-    Parameters,
-    /// No slot opens with this passphrase: it is wrong, or the slot was altered. Which, cannot be told.
-    #[error("the passphrase is wrong, or its slot was altered")]
-    WrongPassphrase,
-    /// The header is not one, or not as it was written.
-    #[error("the vault's header is damaged")]
-    Damaged,
-    /// Memory for Argon2id is lacking.
+    /// A passphrase that none can have: too short, too long, not text.
+    #[error("passphrase: {0}")]
+    Passphrase(#[source] Invalid),
+    /// Argon2id parameters out of their bounds.
+    #[error("Argon2id parameters: {0}")]
+    Parameters(#[source] Invalid),
+    /// No slot opened: a wrong passphrase, or slots that were changed. Which of them cannot be told.
+    #[error("no slot opens with this")]
+    NoSlotOpens,
+    /// A slot opened, and yet the header is not the one that its root key has authenticated: somebody has changed it.
+    #[error("the header has been changed")]
+    Tampered,
+    /// Bytes that are no header.
+    #[error("malformed header: {0}")]
+    Malformed(#[source] Invalid),
+    /// Argon2id's memory is not to be had.
     #[error("not enough memory for Argon2id")]
-    Memory,
-    /// The generator failed.
+    OutOfMemory,
+    /// There is no randomness.
     #[error(transparent)]
-    Crypto(#[from] CryptoError),
+    Random(#[from] RandomFailed),
+    /// Encryption failed for another reason.
+    #[error(transparent)]
+    Crypto(CryptoError),
+}
+
+impl From<CryptoError> for SealError {
+    fn from(error: CryptoError) -> Self {
+        match error {
+            CryptoError::Random(failed) => Self::Random(failed),
+            other => Self::Crypto(other),
+        }
+    }
 }

@@ -8,7 +8,7 @@ use crate::audit::{Draft, Event};
 use crate::config::Config;
 use crate::crypto::{Random, SystemRandom};
 use crate::model::{Class, Clock, SecretBytes, SpiffeId, SystemClock};
-use crate::seal::Argon2Parameters;
+use crate::seal::{Argon2Parameters, Passphrase};
 use crate::storage::Mode;
 use crate::vault::{FirstAdministrators, Pins, Vault};
 
@@ -32,12 +32,13 @@ pub struct Init {
 /// passphrase is too short.
 pub async fn init(config: &Config, init: Init) -> Result<Pins, ServerError> {
     check(config, &init)?;
+    let passphrase = Passphrase::parse(&init.passphrase).map_err(|error| ServerError::Init(error.to_string()))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let store = open_store(config, Mode::CreateNew)?;
     let (audit, _) = open_audit(config, clock.clone())?;
     let random: Arc<dyn Random> = Arc::new(SystemRandom::new());
     let administrators = FirstAdministrators(init.administrators);
-    let made = Vault::init(&store, &random, clock.now(), &init.passphrase, init.cost, &administrators).await;
+    let made = Vault::init(&store, &random, clock.now(), &passphrase, init.cost, &administrators).await;
     let noted = match &made {
         Ok(pins) => {
             let names: Vec<_> = administrators.0.iter().map(ToString::to_string).collect();

@@ -55,9 +55,13 @@ pub enum Error {
 impl From<CryptoError> for Error {
     fn from(error: CryptoError) -> Self {
         match error {
-            CryptoError::Random(_) | CryptoError::TooLong => Self::Crypto(error),
-            CryptoError::KeyUnavailable => Self::State("the key version of this value is disabled or destroyed"),
-            CryptoError::Refused | CryptoError::Malformed => Self::Integrity("a wrapped key"),
+            CryptoError::Random(_) | CryptoError::ContextTooLong => Self::Crypto(error),
+            CryptoError::NoSuchKey(_) | CryptoError::KeyOutOfService(_) => {
+                Self::State("the key version of this value is disabled or destroyed")
+            }
+            CryptoError::WrongTransition(_) => Self::State("the key version cannot go to that state"),
+            CryptoError::TooManyKeys => Self::State("a keyring has at most 256 live versions: retire old ones"),
+            CryptoError::Refused | CryptoError::Malformed(_) => Self::Integrity("a wrapped key"),
         }
     }
 }

@@ -1,8 +1,6 @@
 //! Key-encryption keys: rotate and list.
 
-use std::sync::Arc;
-
-use crate::crypto::{KeyState, Keyring};
+use crate::crypto::{self, KeyState, Keyring};
 use crate::gate::{Permit, Unreleased, Visibility};
 use crate::model::{NamespaceId, NamespaceName, Timestamp, limits};
 use crate::storage::{Batch, CommitError};
@@ -10,6 +8,9 @@ use crate::storage::{Batch, CommitError};
 use super::namespace::{Namespace, NamespaceKeys};
 use super::page::Page;
 use super::{Error, Open, record, row};
+
+/// The name of the one construction, for inventories.
+pub const ALGORITHM: &str = "AES-256-GCM-HKDF-SHA256-COMMIT";
 
 /// One version of a namespace's key-encryption key, as it is shown.
 #[derive(Debug, Clone)]
@@ -36,10 +37,10 @@ impl Open {
         if expected_active != 0 && keys.keyring.active().0 != expected_active {
             return Err(Error::Conflict);
         }
-        if keys.keyring.inventory().len() >= limits::KEY_VERSIONS {
+        if keys.keyring.inventory().count() >= limits::KEY_VERSIONS {
             return Err(Error::State("a keyring has at most 256 versions: retire old ones"));
         }
-        let keyring = keys.keyring.rotate(self.rows.system_key(), self.rows.vault, namespace.info.id, permit.now(), self.random())?;
+        let keyring = keys.keyring.rotate(self.rows.system_key(), self.random(), permit.now())?;
         let info = key_infos(&namespace, &keyring).pop().ok_or(Error::Integrity("a keyring without versions"))?;
         self.write_keyring(&namespace, &keys, keyring, permit.intent()).await?;
         let version = u64::from(info.version);
@@ -56,15 +57,15 @@ impl Open {
             Err(CommitError::Unknown) => return self.reload_keyring(namespace, old).await,
             Err(error) => return Err(error.into()),
         };
-        namespace.replace_keys(NamespaceKeys { keyring, index: old.index.clone(), revision });
+        namespace.replace_keys(NamespaceKeys { keyring, revision });
         Ok(())
     }
 
     async fn reload_keyring(&self, namespace: &Namespace, old: &NamespaceKeys) -> Result<(), Error> {
         let key = row::keyring_key(namespace.info.id);
         let (stored, revision) = self.rows.record::<record::KeyringRow>(&key).await?.ok_or(Error::Integrity("a missing keyring"))?;
-        let (keyring, index) = Keyring::decode(&stored.keyring, self.rows.system_key(), self.rows.vault, namespace.info.id)?;
-        namespace.replace_keys(NamespaceKeys { keyring, index: Arc::new(index), revision });
+        let keyring = Keyring::decode(self.rows.vault, namespace.info.id, self.rows.system_key(), &stored.keyring)?;
+        namespace.replace_keys(NamespaceKeys { keyring, revision });
         if revision == old.revision { Err(Error::Unknown) } else { Ok(()) }
     }
 
@@ -92,6 +93,7 @@ impl Open {
 }
 
 fn key_infos(namespace: &Namespace, keyring: &Keyring) -> Vec<KeyInfo> {
-    let info = |(version, state, created)| KeyInfo { namespace: namespace.info.name.clone(), version, state, created };
-    keyring.inventory().into_iter().map(info).collect()
+    let info =
+        |of: crypto::KeyInfo| KeyInfo { namespace: namespace.info.name.clone(), version: of.version, state: of.state, created: of.created };
+    keyring.inventory().map(info).collect()
 }

@@ -7,10 +7,10 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 
 use crate::access::{self, CurrentPolicy, Scope};
 use crate::audit;
-use crate::crypto::{self, CryptoError, IndexKey, Keyring, Random, SigningKey};
+use crate::crypto::{self, CryptoError, Keyring, NameKey, Random, SigningKey};
 use crate::gate::{Permit, Unreleased};
 use crate::model::{BindingId, Clock, ClockWatch, NamespaceId, SecretBytes, SpiffeId, Text, Timestamp, VaultId};
-use crate::seal::{Argon2Parameters, Header};
+use crate::seal::{Argon2Parameters, Header, Passphrase};
 use crate::storage::{Batch, Revision, Store, StoreStatus};
 
 use super::namespace::{Namespace, NamespaceKeys};
@@ -103,7 +103,7 @@ impl Vault {
         store: &Arc<dyn Store>,
         random: &Arc<dyn Random>,
         now: Timestamp,
-        passphrase: &SecretBytes,
+        passphrase: &Passphrase,
         parameters: Argon2Parameters,
         administrators: &FirstAdministrators,
     ) -> Result<Pins, Error> {
@@ -115,13 +115,13 @@ impl Vault {
         let mut batch = Batch::new().expecting(row::header_key(), Revision::ABSENT).put(row::header_key(), header.encode());
         let mut audit_public_key = [0; 32];
         for name in OWN_SECRETS {
-            let secret = crypto::Key::generate(random.as_ref())?;
+            let secret = crypto::Key::generate(random.as_ref()).map_err(CryptoError::from)?;
             if name == AUDIT_SEED {
-                audit_public_key = SigningKey::from_seed(&secret)?.public_key();
+                audit_public_key = SigningKey::from_seed(&secret).public_key();
             }
             let context = crypto::Context::Secret { vault: vault_id, name, epoch: FIRST_EPOCH };
-            let wrapped = crypto::encrypt(rows.system_key(), &context, secret.expose(), random.as_ref()).map_err(Error::Crypto)?;
-            batch = batch.put(row::own_secret_key(name), wrapped);
+            let wrapped = crypto::wrap_key(rows.system_key(), &context, &secret, random.as_ref())?;
+            batch = batch.put(row::own_secret_key(name), wrapped.to_vec());
         }
         let bindings = first_bindings(administrators, random.as_ref(), now)?;
         let (policy_rows, head) = role::first_rows(&bindings);
@@ -184,6 +184,7 @@ impl Vault {
         if self.is_open() {
             return Err(Error::State("the vault is open already"));
         }
+        let passphrase = Passphrase::parse(&passphrase)?;
         let header = self.header().await?;
         let epoch = header.epoch();
         // Argon2id takes 64 MiB and a good part of a second.
@@ -227,16 +228,16 @@ impl Vault {
     }
 
     async fn check_audit_key(&self, rows: &SystemRows, epoch: u64) -> Result<(), Error> {
-        let seed = own_key(rows, AUDIT_SEED, epoch).await?;
-        if SigningKey::from_seed(&seed)?.public_key() != self.pins.audit_public_key {
+        let seed = rows.own_secret(AUDIT_SEED, epoch).await?;
+        if SigningKey::from_seed(&seed).public_key() != self.pins.audit_public_key {
             return Err(Error::Integrity("the vault's audit key, which is not the pinned one,"));
         }
         Ok(())
     }
 
     async fn load(&self, rows: SystemRows, epoch: u64) -> Result<Open, Error> {
-        let names = IndexKey::new(own_key(&rows, NAMES, epoch).await?);
-        let pages = PageTokens::new(own_key(&rows, PAGE_TOKENS, epoch).await?, self.pins.vault_id);
+        let names = NameKey::new(&rows.own_secret(NAMES, epoch).await?);
+        let pages = PageTokens::new(rows.own_secret(PAGE_TOKENS, epoch).await?, self.pins.vault_id);
         let namespaces = load_namespaces(&rows).await?;
         let state = PolicyState::load(&rows).await?;
         if state.head.generation < self.policy_generation {
@@ -260,18 +261,14 @@ impl Vault {
     }
 }
 
-async fn own_key(rows: &SystemRows, name: &'static str, epoch: u64) -> Result<crypto::Key, Error> {
-    crypto::Key::from_secret(rows.own_secret(name, epoch).await?).map_err(|_| Error::Integrity("a secret of the vault's own"))
-}
-
 async fn load_namespaces(rows: &SystemRows) -> Result<HashMap<NamespaceId, Arc<Namespace>>, Error> {
     let mut namespaces = HashMap::new();
     for (_, stored, _) in rows.records::<record::Namespace>(&row::namespaces_prefix()).await? {
         let id = stored.namespace_id()?;
         let keyring = rows.record::<record::KeyringRow>(&row::keyring_key(id)).await?;
         let (keyring_row, revision) = keyring.ok_or(Error::Integrity("a missing keyring"))?;
-        let (keyring, index) = Keyring::decode(&keyring_row.keyring, rows.system_key(), rows.vault, id)?;
-        let keys = NamespaceKeys { keyring, index: Arc::new(index), revision };
+        let keyring = Keyring::decode(rows.vault, id, rows.system_key(), &keyring_row.keyring)?;
+        let keys = NamespaceKeys { keyring, revision };
         namespaces.insert(id, Arc::new(Namespace::of(&stored, keys)?));
     }
     Ok(namespaces)

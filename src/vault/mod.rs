@@ -33,7 +33,7 @@ mod secret;
 mod settle;
 
 pub use error::Error;
-pub use key::KeyInfo;
+pub use key::{ALGORITHM, KeyInfo};
 pub use lifecycle::{FirstAdministrators, History, Pins, Vault};
 pub use namespace::{NamespaceInfo, NamespaceLimits, NewNamespace};
 pub use open::Open;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use crate::access::NamespaceEntry;
-use crate::crypto::{IndexKey, Keyring};
+use crate::crypto::{Keyring, TagLabel};
 use crate::gate::{Permit, Unreleased, Visibility};
 use crate::model::{Environment, NamespaceId, NamespaceName, Timestamp, limits};
 use crate::storage::{Batch, CommitError, Revision};
@@ -87,7 +87,6 @@ pub(super) struct Namespace {
 /// A namespace's keys as of one revision of its keyring's row.
 pub(super) struct NamespaceKeys {
     pub(super) keyring: Keyring,
-    pub(super) index: Arc<IndexKey>,
     pub(super) revision: Revision,
 }
 
@@ -159,10 +158,10 @@ impl Open {
 
     async fn write_namespace(&self, record: &record::Namespace) -> Result<NamespaceInfo, Error> {
         let id = record.namespace_id()?;
-        let (keyring, index) = Keyring::create(self.rows.system_key(), self.rows.vault, id, self.clock.now(), self.random())?;
+        let keyring = Keyring::create(self.rows.vault, id, self.rows.system_key(), self.random(), self.clock.now())?;
         let keyring_key = row::keyring_key(id);
         let keyring_row = record::KeyringRow { keyring: keyring.encode(), intent: record.intent };
-        let namespace_key = row::namespace_key(&self.names.tag("namespace", &record.name));
+        let namespace_key = row::namespace_key(&self.names.tag(TagLabel::Namespace, record.name.as_bytes()));
         let batch = Batch::new()
             .expecting(namespace_key.clone(), Revision::ABSENT)
             .put(namespace_key.clone(), self.rows.seal(&namespace_key, record)?)
@@ -171,7 +170,7 @@ impl Open {
             CommitError::Conflict(_) => Error::Exists,
             other => other.into(),
         })?;
-        let namespace = Namespace::of(record, NamespaceKeys { keyring, index: Arc::new(index), revision })?;
+        let namespace = Namespace::of(record, NamespaceKeys { keyring, revision })?;
         let info = namespace.info.clone();
         self.add_namespace(namespace);
         Ok(info)

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::access::CurrentPolicy;
-use crate::crypto::{CryptoError, IndexKey, Random};
+use crate::crypto::{CryptoError, NameKey, Random};
 use crate::gate::Permit;
 use crate::model::{Clock, NamespaceId};
 
@@ -20,7 +20,7 @@ use super::rows::SystemRows;
 pub struct Open {
     pub(super) rows: SystemRows,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) names: IndexKey,
+    pub(super) names: NameKey,
     pub(super) pages: PageTokens,
     pub(super) namespaces: ArcSwap<HashMap<NamespaceId, Arc<Namespace>>>,
     pub(super) policy: Arc<CurrentPolicy>,

@@ -35,7 +35,7 @@ impl PageTokens {
     }
 
     const fn context<'a>(&self, principal: &'a str, filter: &'a str) -> Context<'a> {
-        Context::Page { vault: self.vault, principal: principal.as_bytes(), filter: filter.as_bytes() }
+        Context::Page { vault: self.vault, principal, filter: filter.as_bytes() }
     }
 }
 

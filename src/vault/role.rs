@@ -5,7 +5,7 @@
 //! generation stands in the audit log, so that all of them put back together are noticed too.
 
 use crate::access::{self, Change, ChangeRefused, Grant, Policy, Scope};
-use crate::crypto;
+use crate::crypto::{self, TagLabel};
 use crate::gate::{OverBinding, OverScope, Permit, Unreleased};
 use crate::model::{BindingId, NamespaceId, NamespaceName, RoleName, SpiffeId, Text, Timestamp, limits};
 use crate::storage::{Batch, Key, Revision};
@@ -284,7 +284,7 @@ impl Open {
     }
 
     fn role_key(&self, name: &RoleName) -> Key {
-        row::role_key(&self.names.tag("role", &name.to_string()))
+        row::role_key(&self.names.tag(TagLabel::Role, name.to_string().as_bytes()))
     }
 
     fn expect_role(&self, state: &PolicyState, name: &RoleName, expected: u64) -> Result<(), Error> {

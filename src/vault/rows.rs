@@ -5,7 +5,7 @@ use std::sync::Arc;
 use prost::Message;
 
 use crate::crypto::{self, Context, Random};
-use crate::model::{SecretBytes, VaultId};
+use crate::model::VaultId;
 use crate::storage::{Key, PageSize, Revision, Row, Store, Value};
 
 use super::{Error, row};
@@ -72,9 +72,9 @@ impl SystemRows {
     }
 
     /// One of the vault's own secrets.
-    pub(super) async fn own_secret(&self, name: &'static str, epoch: u64) -> Result<SecretBytes, Error> {
+    pub(super) async fn own_secret(&self, name: &'static str, epoch: u64) -> Result<crypto::Key, Error> {
         let row = self.row(&row::own_secret_key(name)).await?.ok_or(Error::Integrity("a missing secret of the vault's own"))?;
         let context = Context::Secret { vault: self.vault, name, epoch };
-        crypto::decrypt(&self.key, &context, &row.value).map_err(|_| Error::Integrity("a secret of the vault's own"))
+        crypto::unwrap_key(&self.key, &context, &row.value).map_err(|_| Error::Integrity("a secret of the vault's own"))
     }
 }

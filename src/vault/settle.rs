@@ -2,6 +2,7 @@
 //! carries the intent's number.
 
 use crate::audit::Entry;
+use crate::crypto::TagLabel;
 use crate::gate::{Gate, SecretAt};
 use crate::model::{NamespaceName, SecretName};
 
@@ -47,7 +48,7 @@ impl Open {
 
     async fn namespace_intent(&self, name: Option<&String>) -> Result<Option<u64>, Error> {
         let Some(name) = name else { return Ok(None) };
-        let key = row::namespace_key(&self.names.tag("namespace", name));
+        let key = row::namespace_key(&self.names.tag(TagLabel::Namespace, name.as_bytes()));
         let stored = self.rows.record::<record::Namespace>(&key).await?;
         Ok(Some(stored.map_or(0, |(namespace, _)| namespace.intent)))
     }

@@ -1,9 +1,11 @@
 //! New secrets.
 
+use crate::crypto::IndexKey;
 use crate::gate::{Permit, SecretAt, Unreleased};
-use crate::model::{SecretId, SecretName};
+use crate::model::{NamespaceId, SecretId, SecretName};
 use crate::storage::{Key, Revision};
 
+use super::super::namespace::NamespaceKeys;
 use super::super::record::{self, Kind, SecretMeta, State};
 use super::super::{Error, Open, author};
 use super::head::{Found, Place, is_replay, until_done};
@@ -101,9 +103,15 @@ fn first_meta(permit: &Permit<SecretAt>, new: &NewSecret, start: &Start, expires
     }
 }
 
+/// What the look-up rows of a provider and subject begin with.
+pub(super) fn lookup_prefix(keys: &NamespaceKeys, namespace: NamespaceId, provider: &str, subject: &str) -> Result<Vec<u8>, Error> {
+    let tag = keys.keyring.index_key().lookup_tag(provider, subject)?;
+    Ok(IndexKey::lookup_prefix(namespace, &tag))
+}
+
 /// The look-up row of an access token.
 pub(super) fn lookup_key(place: &Place, token: &record::TokenDetails, secret: SecretId) -> Result<Key, Error> {
-    let prefix = place.keys.index.lookup_prefix(place.namespace.info.id, &token.provider, &token.subject);
+    let prefix = lookup_prefix(&place.keys, place.namespace.info.id, &token.provider, &token.subject)?;
     Key::new([&prefix[..], secret.as_bytes()].concat()).map_err(|_| Error::Integrity("a look-up row's key"))
 }
 

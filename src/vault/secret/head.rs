@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use prost::Message;
 
-use crate::crypto::{self, SecretContext};
+use crate::crypto::{self, EnvelopeIds};
 use crate::gate::{Permit, SecretAt};
 use crate::model::{SecretBytes, SecretId, SecretPath};
 use crate::storage::{Batch, Key, Row};
@@ -39,12 +39,12 @@ impl Found {
 
 impl Place {
     /// The ids that a head's ciphertexts are bound to.
-    pub(super) fn context(&self, open: &Open, head: &Head<'_>) -> SecretContext {
+    pub(super) fn context(&self, open: &Open, head: &Head<'_>) -> EnvelopeIds {
         self.context_of(open, head.secret, head.version, head.kek_version)
     }
 
-    pub(super) fn context_of(&self, open: &Open, secret: SecretId, version: u64, kek_version: u32) -> SecretContext {
-        SecretContext { vault: open.rows.vault, namespace: self.namespace.info.id, secret, version, kek_version }
+    pub(super) fn context_of(&self, open: &Open, secret: SecretId, version: u64, kek_version: u32) -> EnvelopeIds {
+        EnvelopeIds { vault: open.rows.vault, namespace: self.namespace.info.id, secret, version, kek_version }
     }
 
     /// A batch that holds only while no key was rotated: no value is written under a key that is being retired.
@@ -63,7 +63,7 @@ impl Place {
     ) -> Result<crate::storage::Value, Error> {
         let (kek_version, kek) = self.keys.keyring.active();
         let context = self.context_of(open, secret, version, kek_version);
-        let sealed = crypto::envelope::seal(kek, &context, &encoded(meta)?, payload, open.random())?;
+        let sealed = crypto::seal(kek, context, &encoded(meta)?, payload, open.random())?;
         let head = Head { secret, version, kek_version, wrapped_dek: &sealed.wrapped_dek, meta: &sealed.meta, payload: &sealed.payload };
         Ok(head.encode())
     }
@@ -72,21 +72,21 @@ impl Place {
     pub(super) fn reseal(&self, open: &Open, head: &Head<'_>, meta: &SecretMeta) -> Result<crate::storage::Value, Error> {
         let kek = self.keys.keyring.for_decrypt(head.kek_version)?;
         let context = self.context(open, head);
-        let sealed = crypto::envelope::reseal_meta(kek, &context, head.wrapped_dek, &encoded(meta)?, open.random())?;
+        let sealed = crypto::reseal_meta(kek, context, head.wrapped_dek, &encoded(meta)?, open.random())?;
         Ok(Head { meta: &sealed, ..*head }.encode())
     }
 
     /// The metadata of a head.
     pub(super) fn open_meta(&self, open: &Open, head: &Head<'_>) -> Result<SecretMeta, Error> {
         let kek = self.keys.keyring.for_decrypt(head.kek_version)?;
-        let meta = crypto::envelope::open_meta(kek, &self.context(open, head), head.wrapped_dek, head.meta);
+        let meta = crypto::open_meta(kek, self.context(open, head), head.wrapped_dek, head.meta);
         decoded(&meta.map_err(|_| Error::Integrity("a secret's metadata"))?)
     }
 
     /// Metadata and payload of a head.
     pub(super) fn open_both(&self, open: &Open, head: &Head<'_>) -> Result<(SecretMeta, SecretBytes), Error> {
         let kek = self.keys.keyring.for_decrypt(head.kek_version)?;
-        let both = crypto::envelope::open_both(kek, &self.context(open, head), head.wrapped_dek, head.meta, head.payload);
+        let both = crypto::open_both(kek, self.context(open, head), head.wrapped_dek, head.meta, head.payload);
         let (meta, payload) = both.map_err(|_| Error::Integrity("a secret's row"))?;
         Ok((decoded(&meta)?, payload))
     }
@@ -114,7 +114,8 @@ impl Open {
     pub(in crate::vault) fn place(&self, at: &SecretAt) -> Result<Place, Error> {
         let namespace = self.namespace(at.namespace)?;
         let keys = namespace.keys();
-        let key = Key::new(keys.index.head_key(at.namespace, at.name.path.segments())).map_err(|_| Error::Integrity("a head's key"))?;
+        let key = Key::new(keys.keyring.index_key().head_key(at.namespace, at.name.path.segments()))
+            .map_err(|_| Error::Integrity("a head's key"))?;
         Ok(Place { namespace, keys, key })
     }
 

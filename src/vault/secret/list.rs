@@ -9,6 +9,7 @@ use super::super::page::Page;
 use super::super::record::SecretMeta;
 use super::super::{Error, Open};
 use super::SecretInfo;
+use super::create::lookup_prefix;
 use super::head::Place;
 use super::row::Head;
 
@@ -64,7 +65,7 @@ impl Open {
         subject: &Text<{ limits::TOKEN_FIELD_BYTES }>,
     ) -> Result<Unreleased<Vec<SecretInfo>>, Error> {
         let namespace = self.namespace(permit.granted().namespace)?;
-        let prefix = namespace.keys().index.lookup_prefix(namespace.info.id, provider.as_str(), subject.as_str());
+        let prefix = lookup_prefix(&namespace.keys(), namespace.info.id, provider.as_str(), subject.as_str())?;
         let prefix = Key::new(prefix).map_err(|_| Error::Integrity("a look-up row's key"))?;
         let lookups = self.rows.store.scan(&prefix, None, PageSize::new(FOUND).expect("64 is a page")).await?;
         let mut found = Vec::new();
@@ -115,5 +116,5 @@ fn checked_name(place: &Place, below: &BelowAt, meta: &SecretMeta) -> Result<Sec
 }
 
 fn head_key(namespace: &Namespace, segments: &[String]) -> Result<Key, Error> {
-    Key::new(namespace.keys().index.head_key(namespace.info.id, segments)).map_err(|_| Error::Integrity("a head's key"))
+    Key::new(namespace.keys().keyring.index_key().head_key(namespace.info.id, segments)).map_err(|_| Error::Integrity("a head's key"))
 }
