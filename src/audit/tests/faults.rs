@@ -1,0 +1,193 @@
+use std::collections::BTreeSet;
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+use super::*;
+
+/// Appends until the log refuses; notes what it acknowledged.
+async fn append_until_refused(log: &AuditLog, draft: impl Fn(u64) -> Draft, acknowledged: &mut BTreeSet<u64>) -> AuditError {
+    for number in 0..1_000 {
+        match log.append(draft(number)).await {
+            Ok(written) => assert!(acknowledged.insert(written.sequence), "a number given twice"),
+            Err(error) => return error,
+        }
+    }
+    panic!("never refused")
+}
+
+fn is_failing(log: &AuditLog) -> bool {
+    matches!(log.condition(), Condition::Failing { .. })
+}
+
+fn padded(number: u64) -> Draft {
+    read_draft(number).with("padding", "x".repeat(1_000))
+}
+
+// immune: row-53
+#[tokio::test]
+async fn a_segment_that_is_deleted_stops_the_log_and_is_written_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (log, _) = open(folder.path());
+    let mut acknowledged = BTreeSet::new();
+    for number in 0..30 {
+        acknowledged.insert(log.append(padded(number)).await.expect("written").sequence);
+    }
+    fs::remove_file(&segment_files(folder.path())[0]).expect("removed");
+    assert!(matches!(log.append(padded(30)).await, Err(AuditError::Unwritable(_))));
+    assert!(is_failing(&log));
+    wait_until_writable(&log);
+    acknowledged.insert(log.append(padded(31)).await.expect("written").sequence);
+    log.close().expect("closed");
+    assert_holds(folder.path(), &acknowledged);
+    assert_eq!(all(folder.path()).len(), 31, "what was refused is not there, what was acknowledged is");
+}
+
+// immune: row-53
+#[tokio::test]
+async fn a_folder_that_is_moved_stops_the_log_until_it_is_back() {
+    let parent = tempfile::tempdir().expect("a folder");
+    let (folder, away) = (parent.path().join("audit"), parent.path().join("away"));
+    let (log, _) = open(&folder);
+    let mut acknowledged = BTreeSet::from([log.append(padded(0)).await.expect("written").sequence]);
+    fs::rename(&folder, &away).expect("moved");
+    fs::create_dir(&folder).expect("another in its place");
+    assert!(matches!(log.append(padded(1)).await, Err(AuditError::Unwritable(_))));
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert!(is_failing(&log), "an empty folder of that name is not the log's");
+    assert!(segment_files(&folder).is_empty());
+    fs::remove_dir(&folder).expect("removed");
+    fs::rename(&away, &folder).expect("moved back");
+    wait_until_writable(&log);
+    acknowledged.insert(log.append(padded(2)).await.expect("written").sequence);
+    log.close().expect("closed");
+    assert_holds(&folder, &acknowledged);
+}
+
+#[tokio::test]
+async fn the_condition_tells_of_a_fault_without_traffic() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (log, _) = open(folder.path());
+    let file = segment_files(folder.path()).remove(0);
+    // Another file under the segment's name: the log does not overwrite what is not its own.
+    fs::remove_file(&file).expect("removed");
+    fs::write(&file, "not yours").expect("written");
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    assert!(is_failing(&log));
+    assert_eq!(fs::read_to_string(&file).expect("read"), "not yours");
+    fs::remove_file(&file).expect("removed");
+    wait_until_writable(&log);
+    assert_eq!(log.append(padded(0)).await.expect("written").sequence, 1);
+}
+
+// immune: row-53
+#[test]
+fn a_full_disk_by_file_size() {
+    let folder = tempfile::tempdir().expect("a folder");
+    run_child(&["env"], "faults::child_with_a_file_size_limit", folder.path());
+}
+
+#[tokio::test]
+async fn child_with_a_file_size_limit() {
+    let Some(folder) = child_folder() else { return };
+    // SIGXFSZ kills unless it is handled; handled, the write fails with EFBIG.
+    let _handled = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::from_raw(25)).expect("a handler");
+    let limit = |bytes| {
+        let rlimit = rustix::process::Rlimit { current: bytes, maximum: None };
+        rustix::process::setrlimit(rustix::process::Resource::Fsize, rlimit).expect("a limit");
+    };
+    let (log, _) = open(&folder);
+    let mut acknowledged = BTreeSet::from([log.append(padded(0)).await.expect("written").sequence]);
+    // In the middle of a later line: its write is cut short, then refused.
+    limit(Some(10_000));
+    let refused = append_until_refused(&log, padded, &mut acknowledged).await;
+    assert!(matches!(refused, AuditError::Unwritable(_)) && is_failing(&log));
+    assert!(matches!(log.append(Draft { importance: Importance::Always, ..padded(1) }).await, Err(AuditError::Unwritable(_))));
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert!(is_failing(&log), "the fault has not ended");
+    limit(None);
+    wait_until_writable(&log);
+    for number in 0..100 {
+        acknowledged.insert(log.append(padded(number)).await.expect("written").sequence);
+    }
+    assert_holds(&folder, &acknowledged);
+    assert_eq!(all(&folder).len(), acknowledged.len());
+    log.close().expect("closed");
+    assert_eq!(open(&folder).1.last_sequence, acknowledged.len() as u64);
+}
+
+/// Runs a child as root of a mount namespace of its own, or says that it cannot.
+fn run_with_mounts(test: &str) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let able = Command::new("unshare").args(["--mount", "mount", "-t", "tmpfs", "none"]).arg(folder.path()).status();
+    if !able.is_ok_and(|status| status.success()) {
+        eprintln!("SKIPPED {test}: mounts need root and unshare");
+        return;
+    }
+    run_child(&["unshare", "--mount"], test, folder.path());
+}
+
+fn mount(words: &[&str], at: &Path) {
+    let status = Command::new("mount").args(words).arg(at).status().expect("mount runs");
+    assert!(status.success());
+}
+
+// immune: row-53
+#[test]
+fn a_full_disk_leaves_the_reserve_and_recovers() {
+    run_with_mounts("faults::child_on_a_full_disk");
+}
+
+#[tokio::test]
+async fn child_on_a_full_disk() {
+    let Some(disk) = child_folder() else { return };
+    mount(&["-t", "tmpfs", "-o", "size=256k", "none"], &disk);
+    let folder = disk.join("audit");
+    let (log, _) = open(&folder);
+    while fs::metadata(folder.join("audit-spare")).map_or(0, |metadata| metadata.len()) < 64 * 1024 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let ballast = disk.join("ballast");
+    fs::write(&ballast, vec![1; 256 * 1024]).expect_err("the disk is full");
+    let mut acknowledged = BTreeSet::new();
+    let refused = append_until_refused(&log, padded, &mut acknowledged).await;
+    assert!(matches!(refused, AuditError::Unwritable(_)) && is_failing(&log), "{refused}");
+    assert!(acknowledged.len() > 80, "both segments are used first: {}", acknowledged.len());
+    for number in 0..10 {
+        let draft = Draft { importance: Importance::Always, ..padded(number) };
+        acknowledged.insert(log.append(draft).await.expect("the reserve is there for this").sequence);
+    }
+    assert!(matches!(log.append(padded(0)).await, Err(AuditError::Unwritable(_))));
+    let always = |number| Draft { importance: Importance::Always, ..padded(number) };
+    append_until_refused(&log, always, &mut acknowledged).await;
+    fs::remove_file(&ballast).expect("removed");
+    wait_until_writable(&log);
+    acknowledged.insert(log.append(padded(1)).await.expect("written").sequence);
+    log.close().expect("closed");
+    assert_holds(&folder, &acknowledged);
+    assert_eq!(all(&folder).len(), acknowledged.len());
+}
+
+// immune: row-53
+#[test]
+fn a_read_only_mount_over_the_folder() {
+    run_with_mounts("faults::child_under_a_read_only_mount");
+}
+
+#[tokio::test]
+async fn child_under_a_read_only_mount() {
+    let Some(parent) = child_folder() else { return };
+    mount(&["-t", "tmpfs", "none"], &parent);
+    let folder = parent.join("audit");
+    let (log, _) = open(&folder);
+    let mut acknowledged = BTreeSet::from([log.append(padded(0)).await.expect("written").sequence]);
+    mount(&["-t", "tmpfs", "-o", "ro,mode=700", "none"], &folder);
+    assert!(matches!(log.append(padded(1)).await, Err(AuditError::Unwritable(_))));
+    assert!(matches!(AuditLog::open(&folder, small(), std::sync::Arc::new(SystemClock)), Err(AuditError::Io { .. })));
+    assert!(is_failing(&log));
+    assert!(Command::new("umount").arg(&folder).status().expect("umount runs").success());
+    wait_until_writable(&log);
+    acknowledged.insert(log.append(padded(2)).await.expect("written").sequence);
+    log.close().expect("closed");
+    assert_holds(&folder, &acknowledged);
+}

@@ -1,0 +1,106 @@
+//! | file | what is tried |
+//! |---|---|
+//! | `entries` | the bytes of a line: frozen vectors, escapes, bounds |
+//! | `writing` | groups under concurrency, rotation, modes, going on after a stop |
+//! | `faults` | the folder full, removed, mounted over: nothing acknowledged, and back by itself |
+//! | `crash` | SIGKILL, torn tails, damage, leftovers of failed writes, durability |
+//! | `reading` | filters, pages, skipping, reading while writing |
+//!
+//! Some need a process of their own (limits, umask, mounts, a death): they run this test binary again, on one test with
+//! [`CHILD`] set to the folder; without it that test returns at once.
+
+mod crash;
+mod entries;
+mod faults;
+mod reading;
+mod writing;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::model::{Clock, SystemClock, Timestamp};
+
+const CHILD: &str = "STRONGROOM_AUDIT_CHILD";
+
+/// A clock that tests move: milliseconds since 1970.
+struct Hands(AtomicU64);
+
+impl Hands {
+    fn at(text: &str) -> Arc<Self> {
+        Arc::new(Self(AtomicU64::new(Timestamp::parse(text).expect("RFC 3339").unix_ms())))
+    }
+
+    fn move_to(&self, text: &str) {
+        self.0.store(Timestamp::parse(text).expect("RFC 3339").unix_ms(), Ordering::SeqCst);
+    }
+}
+
+impl Clock for Hands {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_unix_ms(self.0.load(Ordering::SeqCst)).expect("before the year 9999")
+    }
+}
+
+fn small() -> AuditOptions {
+    AuditOptions { segment_bytes: 64 * 1024, reserve_bytes: 16 * 1024, ..AuditOptions::new("node-1") }
+}
+
+fn open(folder: &Path) -> (Arc<AuditLog>, Recovered) {
+    AuditLog::open(folder, small(), Arc::new(SystemClock)).expect("the log opens")
+}
+
+fn read_draft(number: u64) -> Draft {
+    Draft::new(Event::Read, "GetSecret").with("number", number)
+}
+
+fn all(folder: &Path) -> Vec<Entry> {
+    let entries = Reader::open(folder).expect("listed").entries(Filter::default(), Order::OldestFirst);
+    entries.collect::<Result<_, _>>().expect("an undamaged log")
+}
+
+fn segment_files(folder: &Path) -> Vec<PathBuf> {
+    segment::segments_in(folder).expect("listed").into_iter().map(|first| folder.join(segment::segment_name(first))).collect()
+}
+
+/// Every acknowledged entry stands in the log with its number, and the numbers have no gaps.
+fn assert_holds(folder: &Path, acknowledged: &BTreeSet<u64>) {
+    let entries = all(folder);
+    let sequences: Vec<u64> = entries.iter().map(|entry| entry.sequence).collect();
+    assert_eq!(sequences, (1..=sequences.len() as u64).collect::<Vec<_>>(), "gaps");
+    let missing: Vec<_> = acknowledged.iter().filter(|sequence| **sequence > sequences.len() as u64).collect();
+    assert!(missing.is_empty(), "acknowledged and not there: {missing:?}");
+}
+
+/// Waits for the log to become writable by itself, without traffic.
+fn wait_until_writable(log: &AuditLog) {
+    let began = Instant::now();
+    while log.condition() != Condition::Writable {
+        assert!(began.elapsed() < Duration::from_secs(10), "still failing: {:?}", log.condition());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// The test of that name in a process of its own; `wrapper` goes before the command.
+fn child(wrapper: &[&str], test: &str, folder: &Path) -> Command {
+    let binary = std::env::current_exe().expect("the test binary");
+    let words: Vec<_> = wrapper.iter().map(std::ffi::OsString::from).chain([binary.into_os_string()]).collect();
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]).args([&format!("audit::tests::{test}"), "--exact", "--nocapture", "--test-threads=1"]);
+    command.env(CHILD, folder);
+    command
+}
+
+fn run_child(wrapper: &[&str], test: &str, folder: &Path) {
+    let output = child(wrapper, test, folder).output().expect("the test binary runs");
+    assert!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+}
+
+/// The folder, if this process is such a child.
+fn child_folder() -> Option<PathBuf> {
+    std::env::var_os(CHILD).map(PathBuf::from)
+}
