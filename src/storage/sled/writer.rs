@@ -251,6 +251,8 @@ impl Writer {
         }
         self.ledger = ledger;
         self.shared.log.store(Some(Arc::new(log)));
+        // A deletion that was announced and did not happen is waited for by nobody: before the new opening is seen, it is gone.
+        self.shared.newest_deletion.store(0, Ordering::SeqCst);
         let opening = self.shared.progress.borrow().opening + 1;
         self.shared.progress.send_replace(Progress { durable: ledger.revision, opening, halted: false });
     }
