@@ -89,16 +89,16 @@ impl Log {
         self.db.apply_batch(pending.0).and_then(|()| self.db.flush()).map(|_| ()).map_err(translated)
     }
 
-    /// Whether sled refuses all further writes because one failed.
-    pub(super) fn is_poisoned(&self) -> bool {
-        self.config.global_error().is_err()
+    /// Why sled refuses all further writes, if it does: one failed.
+    pub(super) fn poison(&self) -> Option<StoreError> {
+        self.config.global_error().err().map(translated)
     }
 
     /// Wakes the threads that wait inside a poisoned sled. In one place it notes an error without waking anybody, and its
     /// waiters would sleep for ever. Any attempt to write wakes them and is refused; making a tree is the one attempt that
     /// takes no lock which a sleeper may hold.
     pub(super) fn wake_sleepers(&self) {
-        if self.is_poisoned() {
+        if self.poison().is_some() {
             let _refused = self.db.open_tree("never made");
         }
     }

@@ -1,6 +1,5 @@
 //! The one writer: the only thread that changes the store.
 
-use std::collections::HashMap;
 use std::io;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,11 +9,10 @@ use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
-
-use super::super::{Batch, Change, CommitError, Condition, Key, Revision, StoreError, Write};
+use super::super::{Condition, StoreError};
 use super::disk::Disk;
 use super::folder::{Folder, failed};
+use super::group::{Group, Request};
 use super::ledger::Ledger;
 use super::log::{Log, Pending};
 use super::witness::Witness;
@@ -24,20 +22,13 @@ use super::{Mode, Progress, Shared, SledOptions};
 const GROUP_BATCHES: usize = 256;
 /// Bytes after which a group takes no more.
 const GROUP_BYTES: usize = 4 * 1024 * 1024;
-/// How often a store that refuses writes looks whether the cause is gone.
-const RETRY: Duration = Duration::from_secs(1);
+/// How often a writer without work looks whether the store is well, or well again.
+const TICK: Duration = Duration::from_secs(1);
 
 /// What the writer is asked.
 pub(super) enum Message {
     Commit(Request),
     Close,
-}
-
-/// A batch, already checked against the bounds.
-pub(super) struct Request {
-    pub(super) batch: Batch,
-    pub(super) answer: oneshot::Sender<Result<Revision, CommitError>>,
-    pub(super) _permit: OwnedSemaphorePermit,
 }
 
 pub(super) struct Writer {
@@ -53,17 +44,6 @@ pub(super) struct Writer {
     /// A poisoned log is not opened again before this.
     next_try: Instant,
     is_closing: bool,
-}
-
-/// Batches decided together, and what is to be answered once it is known what became of them.
-struct Group {
-    pending: Pending,
-    ledger: Ledger,
-    /// Where the rows that it writes will be.
-    revisions: HashMap<Key, Revision>,
-    newest_deletion: Revision,
-    changes: Vec<(Revision, Vec<Change>)>,
-    answers: Vec<(Request, Result<Revision, CommitError>)>,
 }
 
 /// Opens the log, and believes it only after its rows were counted and everything recovered was synced.
@@ -112,10 +92,9 @@ impl Writer {
         self.close();
     }
 
-    /// Waits for a batch and takes what else is there. Empty: it is time to look whether the store is well again.
+    /// Waits for a batch and takes what else is there. Empty: it is time to look how the store is.
     fn next_group(&mut self) -> Vec<Request> {
-        let is_healthy = *self.shared.condition.borrow() == Condition::Healthy;
-        let mut message = if is_healthy { self.inbox.recv().map_err(RecvTimeoutError::from) } else { self.inbox.recv_timeout(RETRY) };
+        let mut message = self.inbox.recv_timeout(TICK);
         let (mut group, mut bytes) = (Vec::new(), 0);
         loop {
             match message {
@@ -181,15 +160,9 @@ impl Writer {
         group.answers.into_iter().for_each(|(request, outcome)| request.answer(outcome));
     }
 
-    /// A write failed for want of room: sled takes no more, and what it had already written only a reopening tells.
+    /// A write failed for want of room: what sled had already written only a reopening tells.
     fn doubt(&mut self, group: Group, why: &str) {
-        self.is_sound = false;
-        self.refuse(why);
-        self.shared.progress.send_modify(|progress| progress.halted = true);
-        // If the room ran out while pages were written back, they are lost, and this is where it is told.
-        if let Err(error) = self.sync() {
-            self.fail(&error.to_string());
-        }
+        self.stumble(why);
         match self.is_ready() {
             true if self.ledger.revision >= group.ledger.revision => {
                 group.answers.into_iter().for_each(|(request, outcome)| request.answer(outcome));
@@ -199,8 +172,30 @@ impl Writer {
         }
     }
 
+    /// Readers make sled write too, when they meet a page that is due to be split or merged.
+    fn look_for_poison(&mut self) {
+        let poison = self.shared.log.load().as_ref().and_then(|log| log.poison());
+        match poison {
+            Some(StoreError::Full(why)) if self.is_sound => self.stumble(&why),
+            Some(StoreError::Full(_)) | None => {}
+            Some(other) => self.fail(&other.to_string()),
+        }
+    }
+
+    /// sled takes no more until it is opened again.
+    fn stumble(&mut self, why: &str) {
+        self.is_sound = false;
+        self.refuse(why);
+        self.shared.progress.send_modify(|progress| progress.halted = true);
+        // If the room ran out while pages were written back, they are lost, and this is where it is told.
+        if let Err(error) = self.sync() {
+            self.fail(&error.to_string());
+        }
+    }
+
     /// Whether the store takes writes; if it did not, whether the cause is gone.
     fn is_ready(&mut self) -> bool {
+        self.look_for_poison();
         if self.shared.condition.borrow().is_fatal() {
             return false;
         }
@@ -229,12 +224,12 @@ impl Writer {
         match opened.and_then(|()| open_log(&self.folder, &self.shared.disk, &self.options, Mode::OpenExisting)) {
             Ok((log, ledger)) => {
                 // Nothing can be read meanwhile: where every write fails, at most a tenth of the time goes into openings.
-                self.next_try = Instant::now() + RETRY + 9 * started_at.elapsed();
+                self.next_try = Instant::now() + TICK + 9 * started_at.elapsed();
                 self.take_up(log, ledger);
                 true
             }
             Err(StoreError::Full(_)) => {
-                self.next_try = Instant::now() + RETRY;
+                self.next_try = Instant::now() + TICK;
                 false
             }
             Err(other) => {
@@ -251,6 +246,8 @@ impl Writer {
         }
         self.ledger = ledger;
         self.shared.log.store(Some(Arc::new(log)));
+        // A deletion that was announced and did not happen is waited for by nobody: before the new opening is seen, it is gone.
+        self.shared.newest_deletion.store(0, Ordering::SeqCst);
         let opening = self.shared.progress.borrow().opening + 1;
         self.shared.progress.send_replace(Progress { durable: ledger.revision, opening, halted: false });
     }
@@ -304,75 +301,6 @@ impl Writer {
     }
 }
 
-impl Group {
-    fn after(ledger: Ledger) -> Self {
-        Self {
-            pending: Pending::default(),
-            ledger,
-            revisions: HashMap::new(),
-            newest_deletion: Revision::ABSENT,
-            changes: Vec::new(),
-            answers: Vec::new(),
-        }
-    }
-
-    /// Whether a batch may happen after those before it; if so, it is part of the group.
-    fn decide(&mut self, log: &Log, batch: &Batch) -> Result<Revision, CommitError> {
-        for (key, expected) in batch.expectations() {
-            if self.revision_of(log, key)? != *expected {
-                return Err(CommitError::Conflict(key.clone()));
-            }
-        }
-        // All reads come before the first change: a batch that fails has left no trace.
-        let old: Vec<_> = batch.writes().iter().map(|(key, _)| self.revision_of(log, key)).collect::<Result<_, _>>()?;
-        let revision = self.ledger.revision.next();
-        self.ledger.revision = revision;
-        for ((key, write), old) in batch.writes().iter().zip(old) {
-            self.write(key, write, old, revision);
-        }
-        self.changes.push((revision, Change::of(batch, revision).collect()));
-        Ok(revision)
-    }
-
-    fn write(&mut self, key: &Key, write: &Write, old: Revision, revision: Revision) {
-        let new = match write {
-            Write::Put(value) => {
-                self.pending.put(key, revision, value);
-                revision
-            }
-            Write::Delete => {
-                self.pending.delete(key);
-                self.newest_deletion = revision;
-                Revision::ABSENT
-            }
-        };
-        self.ledger.replace(old, new);
-        self.revisions.insert(key.clone(), new);
-    }
-
-    fn revision_of(&self, log: &Log, key: &Key) -> Result<Revision, StoreError> {
-        match self.revisions.get(key) {
-            Some(revision) => Ok(*revision),
-            None => Ok(log.get(key)?.map_or(Revision::ABSENT, |row| row.revision)),
-        }
-    }
-
-    /// A batch that was refused certainly did not happen; of the others nobody knows.
-    fn answer_unknown(self, shared: &Shared) {
-        for (request, outcome) in self.answers {
-            let error = if outcome.is_ok() { CommitError::Unknown } else { shared.refusal().into() };
-            request.answer(Err(error));
-        }
-    }
-}
-
-impl Request {
-    /// Nobody may be waiting any more, which changes nothing.
-    fn answer(self, outcome: Result<Revision, CommitError>) {
-        let _ = self.answer.send(outcome);
-    }
-}
-
 /// Ends with the store.
 fn wake_sleepers(shared: &Weak<Shared>) {
     while let Some(shared) = shared.upgrade() {
@@ -380,7 +308,7 @@ fn wake_sleepers(shared: &Weak<Shared>) {
             log.wake_sleepers();
         }
         drop(shared);
-        thread::sleep(RETRY / 2);
+        thread::sleep(TICK / 2);
     }
 }
 

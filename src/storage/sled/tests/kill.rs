@@ -17,16 +17,17 @@ async fn nothing_acknowledged_is_lost() {
     create(&vault).close().await;
     let mut acknowledged = HashMap::new();
     for number in 0..KILLS {
-        // Some die while they open; the others somewhere in their writes.
-        let delay = Duration::from_micros(RandomState::new().hash_one(number) % if number % 3 == 0 { 12_000 } else { 120_000 });
-        acknowledged.extend(run_and_kill(&vault, delay));
+        // Some die while they start and open, the others somewhere in their writes.
+        let is_writing = number % 3 != 0;
+        let delay = Duration::from_micros(RandomState::new().hash_one(number) % 60_000);
+        acknowledged.extend(run_and_kill(&vault, is_writing, delay));
         if number % 4 == 3 {
             let store = open(&vault);
             for (name, revision) in &acknowledged {
                 let found = get(&store, name).await.map(|row| row.revision);
                 assert!(
                     found >= Some(Revision::from_number(*revision)),
-                    "{name}: {found:?} is not {revision}, kill {number} after {delay:?}"
+                    "{name}: {found:?} is not {revision}, kill {number}, writing: {is_writing}, after {delay:?}"
                 );
             }
             store.close().await;
@@ -35,20 +36,22 @@ async fn nothing_acknowledged_is_lost() {
     assert!(acknowledged.len() > 100, "{} rows are too few to show anything", acknowledged.len());
 }
 
-/// Starts a writer, kills it after the delay, and returns what it had acknowledged.
-fn run_and_kill(vault: &Path, delay: Duration) -> Vec<(String, u64)> {
+/// Starts a writer, kills it so long after its start or its first acknowledgement, and returns what it had acknowledged.
+fn run_and_kill(vault: &Path, is_writing: bool, delay: Duration) -> Vec<(String, u64)> {
     let mut writer = child(CHILD_TEST, vault, "").stdout(Stdio::piped()).spawn().expect("a child");
+    let mut lines = BufReader::new(writer.stdout.take().expect("piped")).lines().map_while(Result::ok);
+    let first = if is_writing { lines.by_ref().find_map(|line| acknowledgement(&line)) } else { None };
     std::thread::sleep(delay);
     writer.kill().expect("it runs until it is killed");
-    let output = BufReader::new(writer.stdout.take().expect("piped"));
-    let acknowledged = output.lines().map_while(Result::ok).filter_map(|line| {
-        let (name, revision) = line.strip_prefix("acknowledged ")?.split_once(' ')?;
-        // The last line may be torn: without its stop it counts for nothing.
-        Some((name.to_owned(), revision.strip_suffix('.')?.parse().ok()?))
-    });
-    let acknowledged = acknowledged.collect();
+    let acknowledged = first.into_iter().chain(lines.filter_map(|line| acknowledgement(&line))).collect();
     writer.wait().expect("it was killed");
     acknowledged
+}
+
+/// The last line may be torn: without its stop it counts for nothing.
+fn acknowledgement(line: &str) -> Option<(String, u64)> {
+    let (name, revision) = line.split_once("acknowledged ")?.1.split_once(' ')?;
+    Some((name.to_owned(), revision.strip_suffix('.')?.parse().ok()?))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

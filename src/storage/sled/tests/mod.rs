@@ -226,6 +226,17 @@ async fn a_failed_sync_is_the_end() {
     assert!(store.status().condition.is_fatal());
 }
 
+/// A process that was killed leaves writes behind that are in the system's memory alone.
+#[tokio::test]
+async fn what_was_recovered_is_synced_before_it_is_shown() {
+    let directory = folder();
+    drop(create(directory.path()));
+    let folder = Folder::existing(directory.path()).expect("a store");
+    let (reader, _writer) = std::io::pipe().expect("a pipe");
+    let disk = Disk::over(File::from(OwnedFd::from(reader)), &folder);
+    assert!(writer::open_log(&folder, &disk, &options(), Mode::OpenExisting).is_err());
+}
+
 #[tokio::test]
 async fn a_log_that_was_removed_acknowledges_nothing() {
     let folder = folder();
