@@ -1,68 +1,79 @@
-//! Parse, dispatch.
-use std::path::PathBuf;
+//! The one binary: parse, dispatch.
 
-use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use strongroom::cli::{self, Arguments, CliError, Command, DevArguments, Format, InitArguments, ServerArguments};
 use strongroom::config::Config;
-use strongroom::model::{SecretBytes, SpiffeId};
+use strongroom::dev::{self, Dev};
+use strongroom::memory::{Hardening, WipingAllocator, harden};
+use strongroom::seal::Argon2Parameters;
 use strongroom::server::{self, Bound, Init, Manner};
 
+/// Whatever is freed is wiped first.
 #[global_allocator]
-static ALLOCATOR: strongroom::memory::WipingAllocator = strongroom::memory::WipingAllocator;
+static ALLOCATOR: WipingAllocator = WipingAllocator;
 
-#[derive(Parser)]
-struct Args {
-    #[command(subcommand)]
-    command: Command,
+/// Where a throwaway vault listens when nobody says otherwise.
+const DEV_LISTEN: &str = "127.0.0.1:7443";
+
+fn main() -> ExitCode {
+    // Before anything secret is in memory.
+    let hardening = harden();
+    cli::parse(std::env::args_os()).map_or_else(|code| code, |arguments| dispatch(arguments, hardening))
 }
 
-#[derive(Subcommand)]
-enum Command {
-    Server {
-        #[arg(long)]
-        config: PathBuf,
-    },
-    Init {
-        #[arg(long)]
-        config: PathBuf,
-        #[arg(long)]
-        passphrase_file: PathBuf,
-        #[arg(long)]
-        administrator: Vec<SpiffeId>,
-        #[arg(long)]
-        single_administrator: bool,
-    },
-    Dev {
-        #[arg(long)]
-        dir: Option<PathBuf>,
-        #[arg(long, default_value = "127.0.0.1:7443")]
-        listen: std::net::SocketAddr,
-        #[arg(long)]
-        demo: bool,
-    },
-}
-
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let hardening = strongroom::memory::harden();
-    match Args::parse().command {
-        Command::Server { config } => {
-            let config = Config::load(&config)?;
-            server::log_to_stderr(config.log);
-            let bound = Bound::new(config, Manner { hardening, reflection: false }).await?;
-            eprintln!("strongroom: serving on {}, sealed", bound.address()?);
-            Ok(bound.serve(server::stop_signal()?).await?)
-        }
-        Command::Init { config, passphrase_file, administrator, single_administrator } => {
-            let config = Config::load(&config)?;
-            let passphrase = SecretBytes::new(std::fs::read(passphrase_file)?.trim_ascii_end().to_vec());
-            let pins = server::init(
-                &config,
-                Init { passphrase, cost: strongroom::seal::Argon2Parameters::DEFAULT, administrators: administrator, single_administrator },
-            )
-            .await?;
-            println!("vault_id = \"{}\"\naudit_public_key = \"{}\"", pins.vault_id, hex::encode(pins.audit_public_key));
-            Ok(())
-        }
-        Command::Dev { dir, listen, demo } => strongroom::dev::run(strongroom::dev::Dev { folder: dir, listen, demo, hardening }).await,
+fn dispatch(arguments: Arguments, hardening: Hardening) -> ExitCode {
+    let Arguments { global, command } = arguments;
+    let done = match command {
+        Command::Client(command) => return cli::run(&global, command),
+        Command::Completion { shell } => return cli::complete(shell),
+        Command::Server(arguments) => serve(&arguments, hardening),
+        Command::Init(arguments) => init(arguments, global.output),
+        Command::Dev(arguments) => develop(arguments, hardening),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => cli::fail(&CliError::Host(format!("{error:#}")), global.output),
     }
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no threads can be started")
+}
+
+fn serve(arguments: &ServerArguments, hardening: Hardening) -> anyhow::Result<()> {
+    let config = Config::load(&arguments.config)?;
+    server::log_to_stderr(config.log);
+    runtime()?.block_on(async {
+        let stop = server::stop_signal()?;
+        let bound = Bound::new(config, Manner { hardening, reflection: false }).await?;
+        eprintln!("strongroom: serving on {}, sealed: a custodian unseals it with `strongroom unseal`", bound.address()?);
+        Ok(bound.serve(stop).await?)
+    })
+}
+
+fn init(arguments: InitArguments, output: Format) -> anyhow::Result<()> {
+    let config = Config::load(&arguments.config)?;
+    let passphrase = cli::new_passphrase(arguments.passphrase_file.as_deref())?;
+    let InitArguments { administrators, single_administrator, .. } = arguments;
+    let init = Init { passphrase, cost: Argon2Parameters::DEFAULT, administrators, single_administrator };
+    let pins = runtime()?.block_on(server::init(&config, init))?;
+    let (vault_id, key) = (pins.vault_id, hex::encode(pins.audit_public_key));
+    match output {
+        Format::Json => println!("{}", serde_json::json!({ "vault_id": vault_id.to_string(), "audit_public_key": key })),
+        Format::Table => {
+            eprintln!("The vault is made. Pin it: put these two lines at the top of {}, then start the server.", config.file.display());
+            println!("vault_id = \"{vault_id}\"\naudit_public_key = \"{key}\"");
+            eprintln!("Keep the passphrase where two people can reach it: nothing else opens this vault.");
+        }
+    }
+    Ok(())
+}
+
+fn develop(arguments: DevArguments, hardening: Hardening) -> anyhow::Result<()> {
+    // The story has a port of its own, so that it never meets another vault.
+    let default = if arguments.demo { "127.0.0.1:0" } else { DEV_LISTEN };
+    let listen = arguments.listen.map_or_else(|| default.parse().context("the default address"), Ok)?;
+    runtime()?.block_on(dev::run(Dev { folder: arguments.dir, listen, demo: arguments.demo, hardening }))
 }

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
+use super::access_wire::{role, wire_grants};
 use super::convert::{self, as_text, as_text_or_null};
 use super::{Client, ClientError, Listed, Page};
 use crate::api;
@@ -246,60 +247,5 @@ impl Serialize for Grant {
         grant.serialize_field("actions", &words)?;
         grant.serialize_field("path_pattern", &self.path_pattern.to_string())?;
         grant.end()
-    }
-}
-
-fn wire_action(action: Action) -> i32 {
-    action as i32 + 1
-}
-fn wire_grants(grants: &[Grant]) -> Vec<api::Grant> {
-    grants
-        .iter()
-        .map(|g| api::Grant { actions: g.actions.iter().map(wire_action).collect(), path_pattern: g.path_pattern.to_string() })
-        .collect()
-}
-fn role(wire: Option<api::Role>) -> Result<RoleInfo, ClientError> {
-    convert::required(wire, "no role")?.try_into()
-}
-impl TryFrom<api::Role> for RoleInfo {
-    type Error = ClientError;
-    fn try_from(w: api::Role) -> Result<Self, ClientError> {
-        let grants = w
-            .grants
-            .iter()
-            .map(|g| {
-                Ok(Grant {
-                    actions: g.actions.iter().filter_map(|n| Action::ALL.get(*n as usize - 1).copied()).collect(),
-                    path_pattern: convert::parsed(&g.path_pattern, "p")?,
-                })
-            })
-            .collect::<Result<_, ClientError>>()?;
-        Ok(Self {
-            name: convert::parsed(&w.name, "n")?,
-            description: w.description,
-            grants,
-            built_in: w.built_in,
-            revision: w.revision,
-            update_time: convert::time(w.update_time)?,
-            updated_by: w.updated_by,
-        })
-    }
-}
-impl TryFrom<api::Binding> for BindingInfo {
-    type Error = ClientError;
-    fn try_from(w: api::Binding) -> Result<Self, ClientError> {
-        Ok(Self {
-            binding_id: convert::parsed(&w.binding_id, "b")?,
-            role: convert::parsed(&w.role, "r")?,
-            principal: convert::parsed(&w.principal, "p")?,
-            namespace: w.namespace,
-            namespace_id: w.namespace_id,
-            start_time: convert::time(w.start_time)?,
-            end_time: convert::time(w.end_time)?,
-            reason: w.reason,
-            created_by: w.created_by,
-            create_time: convert::required_time(w.create_time)?,
-            revision: w.revision,
-        })
     }
 }

@@ -150,6 +150,30 @@ impl Refusal {
         self.reason == "SEALED"
     }
 
+    /// The code as the gRPC specification spells it, e.g. `NOT_FOUND`.
+    #[must_use]
+    pub const fn code_word(&self) -> &'static str {
+        match self.code {
+            Code::Ok => "OK",
+            Code::Cancelled => "CANCELLED",
+            Code::Unknown => "UNKNOWN",
+            Code::InvalidArgument => "INVALID_ARGUMENT",
+            Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+            Code::NotFound => "NOT_FOUND",
+            Code::AlreadyExists => "ALREADY_EXISTS",
+            Code::PermissionDenied => "PERMISSION_DENIED",
+            Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+            Code::FailedPrecondition => "FAILED_PRECONDITION",
+            Code::Aborted => "ABORTED",
+            Code::OutOfRange => "OUT_OF_RANGE",
+            Code::Unimplemented => "UNIMPLEMENTED",
+            Code::Internal => "INTERNAL",
+            Code::Unavailable => "UNAVAILABLE",
+            Code::DataLoss => "DATA_LOSS",
+            Code::Unauthenticated => "UNAUTHENTICATED",
+        }
+    }
+
     /// What to do about it.
     #[must_use]
     pub fn next_step(&self) -> &'static str {
@@ -198,7 +222,7 @@ impl fmt::Display for Refusal {
         if let Some(action) = self.missing_action {
             write!(f, "; the missing action is `{action}`")?;
         }
-        write!(f, " ({:?}); {}", self.code, self.next_step())?;
+        write!(f, " ({}); {}", self.code_word(), self.next_step())?;
         match self.retry_after {
             Some(delay) => write!(f, ", not before {} s have passed", delay.as_secs_f64()),
             None => Ok(()),
@@ -208,13 +232,11 @@ impl fmt::Display for Refusal {
 
 /// An error and all its causes. `io::Error` hides the error that it wraps from `source`, so it is asked itself.
 fn causes<'a>(first: Option<&'a (dyn Error + 'static)>) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
-        match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
-            Some(inner) => Some(inner),
-            None => error.source(),
-        }
-    }
-    std::iter::successors(first, |error| cause(*error))
+    std::iter::successors(first, |error| {
+        let error: &'a (dyn Error + 'static) = *error;
+        let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        wrapped.map_or_else(|| error.source(), |wrapped| Some(wrapped))
+    })
 }
 
 fn is_tls(error: &(dyn Error + 'static)) -> bool {

@@ -9,7 +9,8 @@
 //! | `error` | [`ClientError`]: what is wrong and what to do next |
 //! | `secrets`, `namespaces`, `access`, `keys`, `seal`, `audit` | one typed method for each RPC, and their words |
 //! | `page` | [`Page`], [`Listed`], [`collect`]: lists in pages |
-//! | `convert` | between the wire's types and the typed ones |
+//! | `secret_requests` | what can be asked about secrets, built up word by word |
+//! | `convert`, `secret_wire`, `access_wire` | between the wire's types and the typed ones |
 //!
 //! # Example
 //!
@@ -43,6 +44,7 @@
 //! copied for another attempt, and are wiped after the last.
 
 mod access;
+mod access_wire;
 mod audit;
 mod call;
 mod convert;
@@ -55,6 +57,7 @@ mod profile;
 mod retry;
 mod seal;
 mod secret_requests;
+mod secret_wire;
 mod secrets;
 pub mod tls;
 
@@ -124,3 +127,6 @@ impl fmt::Debug for Client {
         f.debug_struct("Client").field("address", &self.address).field("deadline", &self.deadline).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

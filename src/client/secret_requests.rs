@@ -3,40 +3,39 @@
 use std::collections::BTreeMap;
 
 use super::{AccessToken, ClientError, convert};
-use crate::api;
 use crate::model::{SecretBytes, SecretName, Timestamp};
 
 /// A new secret.
 #[derive(Debug)]
 pub struct NewSecret {
-    name: SecretName,
-    value: SecretBytes,
-    access_token: Option<AccessToken>,
-    labels: BTreeMap<String, String>,
-    expire_time: Option<Timestamp>,
-    request_id: String,
+    pub(super) name: SecretName,
+    pub(super) value: SecretBytes,
+    pub(super) access_token: Option<AccessToken>,
+    pub(super) labels: BTreeMap<String, String>,
+    pub(super) expire_time: Option<Timestamp>,
+    pub(super) request_id: String,
 }
 
 /// A new version of a secret.
 #[derive(Debug)]
 pub struct SecretUpdate {
-    name: SecretName,
-    value: SecretBytes,
-    expected_revision: u64,
-    expiry: Expiry,
-    access_token: Option<AccessToken>,
-    request_id: String,
+    pub(super) name: SecretName,
+    pub(super) value: SecretBytes,
+    pub(super) expected_revision: u64,
+    pub(super) expiry: Expiry,
+    pub(super) access_token: Option<AccessToken>,
+    pub(super) request_id: String,
 }
 
 /// New labels or a new expiry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MetadataUpdate {
-    name: SecretName,
-    expected_revision: u64,
-    set_labels: BTreeMap<String, String>,
-    remove_labels: Vec<String>,
-    expiry: Expiry,
-    request_id: String,
+    pub(super) name: SecretName,
+    pub(super) expected_revision: u64,
+    pub(super) set_labels: BTreeMap<String, String>,
+    pub(super) remove_labels: Vec<String>,
+    pub(super) expiry: Expiry,
+    pub(super) request_id: String,
 }
 
 /// What happens to a secret's expiry.
@@ -54,10 +53,10 @@ pub enum Expiry {
 /// Which value to reveal, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reveal {
-    name: SecretName,
-    version: u64,
-    reason: String,
-    ticket: String,
+    pub(super) name: SecretName,
+    pub(super) version: u64,
+    pub(super) reason: String,
+    pub(super) ticket: String,
 }
 
 /// Which secret to disable, enable, destroy, restore or purge, and why.
@@ -240,70 +239,51 @@ impl StateChange {
     }
 }
 
-impl Expiry {
-    fn wire(self) -> (Option<prost_types::Timestamp>, bool) {
-        match self {
-            Self::Unchanged => (None, false),
-            Self::Never => (None, true),
-            Self::At(time) => (Some(convert::wire_time(time)), false),
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api;
+
+    fn name() -> SecretName {
+        "wepay-prod/merchants/12345".parse().expect("valid")
+    }
+
+    fn canary() -> SecretBytes {
+        SecretBytes::new(b"STAGE_canary".to_vec())
+    }
+
+    // immune: row-40
+    #[test]
+    fn debug_shows_no_value() {
+        let new = NewSecret::access_token(&name(), canary(), "wepay", "12345").label("tier", "gold");
+        let update = SecretUpdate::new(&name(), canary(), 7);
+        let revealed = super::super::Revealed { value: canary(), version: 1, revision: 7, expire_time: None };
+        let as_numbers = format!("{:?}", canary().expose());
+        for shown in [format!("{new:?}"), format!("{update:?}"), format!("{revealed:?}"), format!("{new:#?}")] {
+            assert!(shown.contains("SecretBytes(12 bytes)"), "{shown}");
+            assert!(!shown.contains("canary") && !shown.contains(as_numbers.trim_matches(['[', ']'])), "{shown}");
         }
     }
-}
 
-impl From<AccessToken> for api::AccessTokenDetails {
-    fn from(typed: AccessToken) -> Self {
-        Self { provider: typed.provider, subject: typed.subject, scopes: typed.scopes, token_type: typed.token_type }
+    #[test]
+    fn a_value_moves_into_its_request_without_a_copy() {
+        let value = canary();
+        let place = value.expose().as_ptr();
+        let request = api::CreateSecretRequest::from(NewSecret::opaque(&name(), value));
+        assert_eq!(request.payload.as_ptr(), place);
+        let value = canary();
+        let place = value.expose().as_ptr();
+        let request = api::UpdateSecretRequest::from(SecretUpdate::new(&name(), value, 7));
+        assert_eq!(request.payload.as_ptr(), place);
     }
-}
 
-impl From<NewSecret> for api::CreateSecretRequest {
-    fn from(typed: NewSecret) -> Self {
-        Self {
-            name: typed.name.to_string(),
-            payload: typed.value.into_exposed(),
-            access_token: typed.access_token.map(Into::into),
-            labels: typed.labels.into_iter().collect(),
-            expire_time: typed.expire_time.map(convert::wire_time),
-            request_id: typed.request_id,
-        }
-    }
-}
-
-impl From<SecretUpdate> for api::UpdateSecretRequest {
-    fn from(typed: SecretUpdate) -> Self {
-        let (expire_time, never_expires) = typed.expiry.wire();
-        Self {
-            name: typed.name.to_string(),
-            payload: typed.value.into_exposed(),
-            expected_revision: typed.expected_revision,
-            expire_time,
-            never_expires,
-            access_token: typed.access_token.map(Into::into),
-            request_id: typed.request_id,
-        }
-    }
-}
-
-impl From<MetadataUpdate> for api::UpdateSecretMetadataRequest {
-    fn from(typed: MetadataUpdate) -> Self {
-        let (expire_time, never_expires) = typed.expiry.wire();
-        Self {
-            name: typed.name.to_string(),
-            expected_revision: typed.expected_revision,
-            set_labels: typed.set_labels.into_iter().collect(),
-            remove_labels: typed.remove_labels,
-            expire_time,
-            never_expires,
-            request_id: typed.request_id,
-        }
-    }
-}
-
-impl TryFrom<Reveal> for api::RevealSecretRequest {
-    type Error = ClientError;
-
-    fn try_from(typed: Reveal) -> Result<Self, ClientError> {
-        let (reason, ticket) = (convert::remark("reason", typed.reason)?, convert::remark("ticket", typed.ticket)?);
-        Ok(Self { name: typed.name.to_string(), version: typed.version, reason, ticket })
+    #[test]
+    fn unset_words_say_nothing() {
+        let request = api::CreateSecretRequest::from(NewSecret::opaque(&name(), canary()).scopes(["send_money"]).token_type("BEARER"));
+        assert_eq!((request.access_token, request.expire_time, request.labels.len()), (None, None, 0));
+        let request = api::UpdateSecretRequest::from(SecretUpdate::new(&name(), canary(), 7).expiry(Expiry::Never));
+        assert_eq!((request.never_expires, request.expire_time, request.expected_revision), (true, None, 7));
+        let request = api::UpdateSecretMetadataRequest::from(MetadataUpdate::new(&name(), 7).remove_label("tier"));
+        assert_eq!((request.never_expires, request.expire_time, request.remove_labels), (false, None, vec!["tier".to_owned()]));
     }
 }

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::convert::{self, as_kind, as_text, as_text_or_null};
 use super::secret_requests::{MetadataUpdate, NewSecret, Reveal, SecretUpdate, StateChange};
+use super::secret_wire::secret;
 use super::{Client, ClientError, Listed, Page};
 use crate::api;
 use crate::model::{NamespaceName, SecretBytes, SecretId, SecretKind, SecretName, Timestamp};
@@ -240,64 +241,6 @@ impl Client {
     pub async fn purge_secret(&self, change: StateChange) -> Result<u32, ClientError> {
         let StateChange { name, expected_revision, reason, request_id } = change.checked()?;
         Ok(self.call(api::PurgeSecretRequest { name, expected_revision, reason, request_id }).await?.deleted_rows)
-    }
-}
-
-fn secret(wire: Option<api::Secret>) -> Result<SecretInfo, ClientError> {
-    convert::required(wire, "no secret")?.try_into()
-}
-
-impl TryFrom<api::Secret> for SecretInfo {
-    type Error = ClientError;
-
-    fn try_from(wire: api::Secret) -> Result<Self, ClientError> {
-        Ok(Self {
-            name: convert::parsed(&wire.name, "a secret's name")?,
-            secret_id: convert::parsed(&wire.secret_id, "a secret's id")?,
-            kind: convert::kind(wire.kind)?,
-            state: state(wire.state)?,
-            version: wire.version,
-            revision: wire.revision,
-            create_time: convert::required_time(wire.create_time)?,
-            update_time: convert::required_time(wire.update_time)?,
-            updated_by: wire.updated_by,
-            expire_time: convert::time(wire.expire_time)?,
-            expired: wire.expired,
-            purge_time: convert::time(wire.purge_time)?,
-            labels: wire.labels.into_iter().collect(),
-            access_token: wire.access_token.map(AccessToken::from),
-            kek_version: wire.kek_version,
-        })
-    }
-}
-
-impl TryFrom<api::SecretVersion> for VersionInfo {
-    type Error = ClientError;
-
-    fn try_from(wire: api::SecretVersion) -> Result<Self, ClientError> {
-        Ok(Self {
-            version: wire.version,
-            latest: wire.latest,
-            create_time: convert::required_time(wire.create_time)?,
-            created_by: wire.created_by,
-            expire_time: convert::time(wire.expire_time)?,
-            kek_version: wire.kek_version,
-        })
-    }
-}
-
-impl From<api::AccessTokenDetails> for AccessToken {
-    fn from(wire: api::AccessTokenDetails) -> Self {
-        Self { provider: wire.provider, subject: wire.subject, scopes: wire.scopes, token_type: wire.token_type }
-    }
-}
-
-fn state(wire: i32) -> Result<SecretState, ClientError> {
-    match api::SecretState::try_from(wire) {
-        Ok(api::SecretState::Enabled) => Ok(SecretState::Enabled),
-        Ok(api::SecretState::Disabled) => Ok(SecretState::Disabled),
-        Ok(api::SecretState::Destroyed) => Ok(SecretState::Destroyed),
-        _ => Err(ClientError::Answer("an unknown state of a secret")),
     }
 }
 

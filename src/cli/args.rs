@@ -1,0 +1,159 @@
+//! The whole program's command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use super::access::{BindingCommand, RoleCommand};
+use super::audit::AuditCommand;
+use super::errors::EXIT_CODES;
+use super::keys::KeysCommand;
+use super::namespace::NamespaceCommand;
+use super::output::Format;
+use super::seal::{SealArguments, UnsealArguments};
+use super::secret::SecretCommand;
+use crate::model::SpiffeId;
+
+/// A vault for access tokens and user secrets.
+///
+/// A value or passphrase is read from a prompt, a file or standard input, and never from the command line.
+#[derive(Debug, Parser)]
+#[command(name = "strongroom", version, after_help = EXIT_CODES, max_term_width = 110, after_long_help = format!("{LONG_HELP}\n\n{EXIT_CODES}"))]
+pub struct Arguments {
+    /// What holds for every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const LONG_HELP: &str = "\
+Examples:
+  strongroom dev --demo                                 a throwaway vault to try things out
+  export STRONGROOM_PROFILE=~/.config/strongroom/alice.toml
+  strongroom secret put wepay-stage/merchants/12345 --provider wepay --subject 12345
+  strongroom secret get wepay-stage/merchants/12345 --reason 'case 4711' --show
+  strongroom secret list wepay-stage --output json | jq -r '.items[].name'
+
+A profile is a TOML file:
+  address = \"vault.internal:8443\"
+  server_id = \"spiffe://shop.example/strongroom\"
+  ca = \"ca.pem\"                  # paths are relative to the profile
+  certificate = \"alice.pem\"
+  key = \"alice.key\"
+  deadline_s = 10                # may be left out
+
+With --output json every command prints one JSON object on standard output, and an error as one on standard error.";
+
+/// What holds for every command.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Where the vault is and who you are: a TOML file [default: the file that STRONGROOM_PROFILE names]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "For every command")]
+    pub profile: Option<PathBuf>,
+    /// How results are shown
+    #[arg(long, global = true, value_enum, default_value_t, help_heading = "For every command")]
+    pub output: Format,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the server
+    Server(ServerArguments),
+    /// Make a new vault in the configured data folder, on this machine
+    Init(InitArguments),
+    /// Run a throwaway vault with certificates of its own, to try things out
+    Dev(DevArguments),
+    /// A command for a vault that runs.
+    #[command(flatten)]
+    Client(ClientCommand),
+    /// Print a completion script for a shell, e.g. `strongroom completion bash > /etc/bash_completion.d/strongroom`
+    Completion {
+        /// The shell
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+}
+
+/// `server`.
+#[derive(Debug, Args)]
+pub struct ServerArguments {
+    /// The server's configuration
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+}
+
+/// `init`.
+#[derive(Debug, Args)]
+#[command(after_help = "Prints the vault's id and the audit log's public key, to be pinned in the configuration.")]
+pub struct InitArguments {
+    /// The server's configuration
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Read the first slot's passphrase from this file, - for standard input [default: ask for it]
+    #[arg(long, value_name = "FILE")]
+    pub passphrase_file: Option<PathBuf>,
+    /// Who may give roles to others, by SPIFFE ID; twice or more, so that nobody is alone
+    #[arg(long = "administrator", value_name = "SPIFFE-ID", required = true)]
+    pub administrators: Vec<SpiffeId>,
+    /// Be content with one administrator
+    #[arg(long)]
+    pub single_administrator: bool,
+}
+
+/// `dev`.
+#[derive(Debug, Args)]
+pub struct DevArguments {
+    /// Keep the vault and its certificates in this folder [default: a temporary one]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Where to listen
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen: Option<SocketAddr>,
+    /// Tell a story from onboarding a merchant to rotating the keys, then stop
+    #[arg(long)]
+    pub demo: bool,
+}
+
+/// A command for a vault that runs.
+#[derive(Debug, Subcommand)]
+pub enum ClientCommand {
+    /// Store, read, list and remove secrets
+    #[command(subcommand)]
+    Secret(SecretCommand),
+    /// Make and see namespaces
+    #[command(subcommand)]
+    Namespace(NamespaceCommand),
+    /// Make and see roles
+    #[command(subcommand)]
+    Role(RoleCommand),
+    /// Give roles to principals, and take them away
+    #[command(subcommand)]
+    Binding(BindingCommand),
+    /// Rotate and see key-encryption keys
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// Tell the vault's condition; answers while it is sealed, too
+    Status,
+    /// Open the vault with a slot's passphrase
+    Unseal(UnsealArguments),
+    /// Wipe the keys from the server's memory: nothing can be read or stored until the next unseal
+    Seal(SealArguments),
+    /// Read the record of every call
+    #[command(subcommand)]
+    Audit(AuditCommand),
+}
+
+/// A shell that completion is there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Shell {
+    /// GNU Bash.
+    Bash,
+    /// Z shell.
+    Zsh,
+    /// fish.
+    Fish,
+}
