@@ -158,6 +158,22 @@ impl Site {
         Client::connect(options).await.expect("connected")
     }
 
+    /// A profile for anybody, as the command line takes it.
+    pub(crate) fn profile(&self, running: &Running, id: &SpiffeId) -> PathBuf {
+        let Credentials { ca, certificate, key } = self.credentials(id);
+        let text = format!(
+            "address = \"{}\"\nserver_id = \"{}\"\nca = \"{}\"\ncertificate = \"{}\"\nkey = \"{}\"\n",
+            running.address,
+            server_id(),
+            ca.display(),
+            certificate.display(),
+            key.display()
+        );
+        let path = certificate.with_extension("toml");
+        write_private(&path, &text).expect("written");
+        path
+    }
+
     /// Makes a namespace as `ana`.
     pub(crate) async fn make_namespace(&self, running: &Running, name: &str, environment: Environment) {
         let ana = self.client(running, &person("ana")).await;

@@ -2,11 +2,13 @@
 //!
 //! | file | what it holds |
 //! |---|---|
+//! | `cli` | the program as people and scripts use it |
 //! | `documents` | what README and docs say is what is there |
 //! | `harness` | a real server process, certificates and clients for everybody |
 //! | `layers` | no module imports what lies above or beside it |
 //! | `story` | the smallest story: made, opened, stored, read, restarted |
 
+mod cli;
 mod documents;
 mod harness;
 mod layers;

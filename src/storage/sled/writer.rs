@@ -57,7 +57,9 @@ pub(super) fn open_log(folder: &Folder, disk: &Disk, options: &SledOptions, mode
     let ledger = log.ledger()?;
     ledger.audit(log.rows().map(|row| row.map(|(_, row)| row.revision)))?;
     let witness = Witness::open(folder)?;
-    witness.confirm(ledger.revision)?;
+    if mode == Mode::OpenExisting {
+        witness.confirm(ledger.revision)?;
+    }
     disk.sync().map_err(failed(folder.path(), "cannot be synced"))?;
     witness.record(ledger.revision);
     folder.tighten()?;
