@@ -118,6 +118,7 @@ impl AuditLog {
             folder: held,
             segment,
             segment_bytes: options.segment_bytes,
+            reserve_bytes: options.reserve_bytes,
             pause: options.pause,
             callers: 0,
             last_attempt: Instant::now(),

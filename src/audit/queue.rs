@@ -24,6 +24,7 @@ pub(super) struct Queue {
     prefix: Prefix,
     bytes: Vec<u8>,
     pub(super) count: usize,
+    is_important: bool,
     group: Arc<Group>,
     oldest: Option<Instant>,
     in_flight: Option<Instant>,
@@ -56,6 +57,8 @@ pub(super) struct Batch {
     pub(super) bytes: Vec<u8>,
     pub(super) count: usize,
     pub(super) first: u64,
+    /// Whether an entry in it may use the reserve.
+    pub(super) is_important: bool,
     pub(super) group: Arc<Group>,
 }
 
@@ -97,6 +100,7 @@ impl Queue {
             prefix: Prefix { time, stamp: time.to_string(), node: quoted },
             bytes: Vec::new(),
             count: 0,
+            is_important: false,
             group: Arc::default(),
             oldest: None,
             in_flight: None,
@@ -126,6 +130,7 @@ impl Queue {
         let written = Written { sequence: self.next, time: self.prefix.time };
         self.next += 1;
         self.count += 1;
+        self.is_important |= importance == Importance::Always;
         self.oldest.get_or_insert_with(Instant::now);
         Ok(Pending::new(Arc::clone(&self.group), written))
     }
@@ -157,7 +162,8 @@ impl Queue {
         let count = std::mem::take(&mut self.count);
         self.room = self.room.saturating_sub(bytes.len() as u64);
         self.in_flight = self.oldest.take();
-        Batch { bytes, count, first: self.next - count as u64, group: std::mem::take(&mut self.group) }
+        let is_important = std::mem::take(&mut self.is_important);
+        Batch { bytes, count, first: self.next - count as u64, is_important, group: std::mem::take(&mut self.group) }
     }
 
     /// The batch is on disk.
@@ -171,6 +177,7 @@ impl Queue {
     pub(super) fn give_up(&mut self) -> Arc<Group> {
         self.bytes.clear();
         self.count = 0;
+        self.is_important = false;
         self.oldest = None;
         self.in_flight = None;
         self.next = self.durable + 1;
@@ -179,7 +186,8 @@ impl Queue {
 
     /// What keeps ordinary entries out, if anything does.
     pub(super) fn obstacle(&self) -> Option<&Fault> {
-        let reserve_only = self.bytes.len() as u64 + self.reserve >= self.room;
+        // The longest ordinary entry would not fit before the reserve any more.
+        let reserve_only = (self.bytes.len() + LINE_BYTES) as u64 + self.reserve > self.room;
         self.fault.as_ref().or_else(|| self.no_spare.as_ref().filter(|_| reserve_only))
     }
 

@@ -16,7 +16,7 @@ use rustix::io::{Errno, ReadWriteFlags};
 use super::AuditError;
 
 const SPARE: &str = "audit-spare";
-const ZEROS: [u8; 256 * 1024] = [0; 256 * 1024];
+static ZEROS: [u8; 256 * 1024] = [0; 256 * 1024];
 
 /// The folder of the log, mode 0700, locked against other processes for as long as this lives.
 #[derive(Debug)]

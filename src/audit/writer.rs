@@ -32,6 +32,8 @@ pub(super) struct Writer {
     pub(super) segment: Segment,
     pub(super) spare: Spare,
     pub(super) segment_bytes: u64,
+    /// The last room of a segment, which ordinary entries leave free.
+    pub(super) reserve_bytes: u64,
     pub(super) pause: Duration,
     pub(super) callers: usize,
     pub(super) last_attempt: Instant,
@@ -100,8 +102,13 @@ impl Writer {
 
     fn write(&mut self, batch: &Batch) -> Result<(), Stop> {
         self.check_in_place().map_err(Stop::Fault)?;
-        if self.segment.length > 0 && self.segment.length + batch.bytes.len() as u64 > self.segment_bytes {
-            self.rotate(batch.first)?;
+        let end = self.segment.length + batch.bytes.len() as u64;
+        if self.segment.length > 0 && end > self.segment_bytes - self.reserve_bytes {
+            match self.rotate(batch.first) {
+                // The reserve is for this: nothing ordinary has been written into it.
+                Err(Stop::NoRoom(_)) if batch.is_important && end <= self.segment_bytes => {}
+                rotated => rotated?,
+            }
         }
         self.segment.append(&batch.bytes).map_err(|error| Stop::Fault(why("write", &error)))
     }
