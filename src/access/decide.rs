@@ -146,6 +146,20 @@ mod tests {
         assert!(!may(&policy, Action::Describe, Target::Vault, 0));
     }
 
+    // immune: row-66
+    #[test]
+    fn a_namespace_made_again_under_its_name_inherits_no_binding() {
+        let entry = |id| ("shop".parse().expect("valid"), crate::access::NamespaceEntry { id, require_post_quantum: false });
+        let bindings = || [bound("reader", Scope::Namespace(HERE), 0, None)];
+        let (old, again) = (Policy::new([], bindings(), [entry(HERE)]), Policy::new([], bindings(), [entry(THERE)]));
+        let reveals = |policy: &Policy| {
+            let id = policy.namespace(&"shop".parse().expect("valid")).expect("it is there").id;
+            may(policy, Action::Reveal, Target::Path(id, &path("a")), 0) || may(policy, Action::Reveal, Target::Namespace(id), 0)
+        };
+        assert!(reveals(&old));
+        assert!(!reveals(&again));
+    }
+
     #[test]
     fn a_binding_on_the_vault_reaches_no_secret() {
         for role in ["reader", "backend", "writer", "support"] {

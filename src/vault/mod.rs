@@ -31,6 +31,8 @@ mod row;
 mod rows;
 mod secret;
 mod settle;
+#[cfg(test)]
+mod tests;
 
 pub use error::Error;
 pub use key::{ALGORITHM, KeyInfo};
