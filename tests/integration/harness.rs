@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use strongroom::client::{BindingScope, Client, ClientOptions, Credentials, NewBinding, NewNamespace};
@@ -41,12 +42,15 @@ pub(crate) struct Site {
     folder: TempDir,
     workloads: Authority,
     operators: Authority,
+    /// Of the store and of the log.
+    folders: [&'static str; 2],
 }
 
 /// A server process. Dropping it kills it.
 pub(crate) struct Running {
     child: Child,
     address: SocketAddr,
+    log: Arc<Mutex<String>>,
 }
 
 impl Site {
@@ -55,7 +59,12 @@ impl Site {
         let folder = tempfile::tempdir().expect("a folder");
         let create =
             |name: &str, domain: &str| Authority::create(name, domain.parse().expect("valid"), SystemClock.now()).expect("an authority");
-        let site = Self { folder, workloads: create("workloads", WORKLOADS), operators: create("operators", OPERATORS) };
+        let site = Self {
+            folder,
+            workloads: create("workloads", WORKLOADS),
+            operators: create("operators", OPERATORS),
+            folders: ["data", "audit"],
+        };
         private_folder(&site.path("pki")).expect("made");
         for (name, authority) in [("workload-ca", &site.workloads), ("operator-ca", &site.operators)] {
             write_private(&site.pki(name, "pem"), authority.certificate_pem()).expect("written");
@@ -69,9 +78,26 @@ impl Site {
     /// The same with a vault, administered by `ana` and `ben`, whose custodian is `cleo`.
     pub(crate) fn with_vault(extra: &str) -> Self {
         let site = Self::new(extra);
-        let pins = site.init(&["--administrator", person("ana").as_str(), "--administrator", person("ben").as_str()]);
-        site.write_config(&pins, extra);
+        site.make_vault(extra);
         site
+    }
+
+    /// A site whose store and log lie in `data-disk/store` and `audit-disk/log`, where a test may mount what it likes before
+    /// it calls [`Site::make_vault`].
+    pub(crate) fn with_disks(extra: &str) -> Self {
+        let mut site = Self::new(extra);
+        site.folders = ["data-disk/store", "audit-disk/log"];
+        for folder in ["data-disk", "audit-disk"] {
+            private_folder(&site.path(folder)).expect("made");
+        }
+        site.write_config("", extra);
+        site
+    }
+
+    /// Makes the vault, administered by `ana` and `ben`.
+    pub(crate) fn make_vault(&self, extra: &str) {
+        let pins = self.init(&["--administrator", person("ana").as_str(), "--administrator", person("ben").as_str()]);
+        self.write_config(&pins, extra);
     }
 
     /// A path in the folder.
@@ -89,8 +115,10 @@ impl Site {
             format!("[[tls.trust]]\ndomain = \"{domain}\"\nclass = \"{class}\"\nroots = [\"pki/{class}-ca.pem\"]\nrevocation = \"none\"\n")
         };
         let text = format!(
-            "listen = \"127.0.0.1:0\"\nnode = \"test\"\n{pins}data_folder = \"data\"\naudit_folder = \"audit\"\ncustodians = [\"{}\"]\n\
+            "listen = \"127.0.0.1:0\"\nnode = \"test\"\n{pins}data_folder = \"{}\"\naudit_folder = \"{}\"\ncustodians = [\"{}\"]\n\
              [tls]\ncertificate = \"pki/server.pem\"\nkey = \"pki/server.key\"\n{}{}{extra}",
+            self.folders[0],
+            self.folders[1],
             person("cleo"),
             trust(WORKLOADS, "workload"),
             trust(OPERATORS, "operator"),
@@ -149,6 +177,12 @@ impl Site {
         if !self.pki(name, "pem").exists() {
             self.write_leaf(name, &authority.issue_client(id, SystemClock.now(), LIFETIME).expect("issued"));
         }
+        Credentials { ca: self.pki("workload-ca", "pem"), certificate: self.pki(name, "pem"), key: self.pki(name, "key") }
+    }
+
+    /// Files of a certificate that the programs' CA signs, whatever it says.
+    pub(crate) fn issue_as_workload(&self, profile: &strongroom::pki::LeafProfile, name: &str) -> Credentials {
+        self.write_leaf(name, &self.workloads.issue(profile).expect("signed"));
         Credentials { ca: self.pki("workload-ca", "pem"), certificate: self.pki(name, "pem"), key: self.pki(name, "key") }
     }
 
@@ -224,9 +258,13 @@ impl Running {
         for line in lines.by_ref().map_while(Result::ok) {
             if let Some(address) = line.split("serving on ").nth(1) {
                 let address = address.split([',', ' ']).next().and_then(|text| text.parse().ok()).expect("an address");
+                let said = Arc::new(Mutex::new(log));
+                let saying = said.clone();
                 // The rest goes on being read, or the server would block on a full pipe.
-                std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| eprintln!("server: {line}")));
-                return Ok(Self { child, address });
+                std::thread::spawn(move || {
+                    lines.map_while(Result::ok).for_each(|line| saying.lock().expect("no reader panics").push_str(&(line + "\n")));
+                });
+                return Ok(Self { child, address, log: said });
             }
             log.push_str(&line);
             log.push('\n');
@@ -243,6 +281,11 @@ impl Running {
     /// Its process id.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// What it has written to its log so far.
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().expect("no reader panics").clone()
     }
 
     /// SIGKILL, now.
