@@ -118,7 +118,7 @@ impl AccessService for Access {
     async fn list_roles(&self, request: Request<api::ListRolesRequest>) -> Result<Response<api::ListRolesResponse>, Status> {
         let (call, (items, token)) = self
             .door
-            .understand(Method::ListRoles, request, |message, _| Ok((self.door.page_items(message.page_size)?, message.page_token)))
+            .understand(Method::ListRoles, request, |message, _| Ok((self.door.page(message.page_size)?, message.page_token)))
             .await?;
         let listed = self.door.run(call, ROLES, move |vault, permit| async move { vault.open()?.list_roles(permit, items, &token).await });
         let page = listed.await?;
@@ -168,7 +168,7 @@ impl AccessService for Access {
                 let filter =
                     BindingFilter { principal: optional(&message.principal, "principal")?, role: optional(&message.role, "role")? };
                 let namespace: Option<NamespaceName> = optional(&message.namespace, "namespace")?;
-                Ok((ScopeNamed(namespace), filter, self.door.page_items(message.page_size)?, message.page_token))
+                Ok((ScopeNamed(namespace), filter, self.door.page(message.page_size)?, message.page_token))
             })
             .await?;
         let listed = self

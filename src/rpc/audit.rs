@@ -9,10 +9,10 @@ use super::field::{Fault, InField, optional, optional_time, prefix};
 use super::show;
 use crate::api::audit_service_server::AuditService;
 use crate::api::{self, Method};
-use crate::audit::{Decision, Filter, Order, Page, Reader};
+use crate::audit::{Decision, Entry, Filter, Order, Page, Reader};
 use crate::gate::{ScopeNamed, Unreleased};
 use crate::model::{SpiffeId, Text, limits};
-use crate::vault;
+use crate::vault::{self, PageLimits};
 
 pub(super) struct Audit {
     door: Door,
@@ -31,10 +31,10 @@ struct Asked {
     filter: Filter,
     order: Order,
     after: Option<u64>,
-    items: usize,
+    page: PageLimits,
 }
 
-fn asked(message: &api::ListAuditEntriesRequest, items: usize) -> Result<Asked, Fault> {
+fn asked(message: &api::ListAuditEntriesRequest, page: PageLimits) -> Result<Asked, Fault> {
     let namespace = match message.resource_prefix.as_str() {
         "" => None,
         text => Some(prefix(text, "resource_prefix")?.0),
@@ -44,7 +44,7 @@ fn asked(message: &api::ListAuditEntriesRequest, items: usize) -> Result<Asked, 
         text => Some(text.parse().map_err(|_| Fault { field: "page_token", why: "not a token of this list: start again without one" })?),
     };
     let order = if message.oldest_first { Order::OldestFirst } else { Order::NewestFirst };
-    Ok(Asked { scope: ScopeNamed(namespace), filter: filter(message)?, order, after, items })
+    Ok(Asked { scope: ScopeNamed(namespace), filter: filter(message)?, order, after, page })
 }
 
 fn filter(message: &api::ListAuditEntriesRequest) -> Result<Filter, Fault> {
@@ -70,11 +70,28 @@ fn named<T>(word: &str, fault: Fault, find: impl FnOnce(&str) -> Option<T>) -> R
     if word.is_empty() { Ok(None) } else { find(word).map(Some).ok_or(fault) }
 }
 
+/// As many of the entries as fit into one message, but at least one.
+fn cut(mut page: Page, most_bytes: usize) -> Page {
+    use prost::Message;
+    let mut bytes = 0;
+    let mut fits = |entry: &Entry| {
+        bytes += show::entry(entry.clone()).encoded_len() + 8;
+        bytes <= most_bytes
+    };
+    let fitting = page.entries.iter().take_while(|entry| fits(entry)).count().max(1);
+    if fitting < page.entries.len() {
+        page.entries.truncate(fitting);
+        page.next = page.entries.last().map(|entry| entry.sequence);
+    }
+    page
+}
+
 /// Reading blocks: it is done apart.
 async fn read(folder: PathBuf, asked: Asked) -> Result<Unreleased<Page>, vault::Error> {
-    let work = move || Reader::open(&folder)?.page(&asked.filter, asked.order, asked.after, asked.items);
+    let work = move || Reader::open(&folder)?.page(&asked.filter, asked.order, asked.after, asked.page.items);
+    let bytes = asked.page.bytes;
     let page = tokio::task::spawn_blocking(work).await.map_err(|_| vault::Error::Integrity("the audit log"))?;
-    page.map(Unreleased::new).map_err(|error| {
+    page.map(|page| Unreleased::new(cut(page, bytes))).map_err(|error| {
         tracing::error!(%error, "the audit log cannot be read");
         vault::Error::Integrity("the audit log")
     })
@@ -88,7 +105,7 @@ impl AuditService for Audit {
     ) -> Result<Response<api::ListAuditEntriesResponse>, Status> {
         let (call, mut asked) = self
             .door
-            .understand(Method::ListAuditEntries, request, |message, _| asked(&message, self.door.page_items(message.page_size)?))
+            .understand(Method::ListAuditEntries, request, |message, _| asked(&message, self.door.page(message.page_size)?))
             .await?;
         let scope = std::mem::replace(&mut asked.scope, ScopeNamed(None));
         let folder = self.folder.clone();

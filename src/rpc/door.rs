@@ -11,7 +11,7 @@ use super::status::{invalid, of_refusal, unidentified};
 use crate::api::Method;
 use crate::gate::{Call, Gate, Permit, Resource, Unreleased};
 use crate::identity::Peer;
-use crate::vault::{self, Vault};
+use crate::vault::{self, PageLimits, Vault};
 
 /// The way from a message to an answer.
 #[derive(Clone)]
@@ -20,6 +20,7 @@ pub(super) struct Door {
     vault: Arc<Vault>,
     pub(super) payload_max_bytes: usize,
     page_max_items: usize,
+    page_max_bytes: usize,
 }
 
 impl Door {
@@ -29,6 +30,7 @@ impl Door {
             vault: services.vault.clone(),
             payload_max_bytes: services.payload_max_bytes,
             page_max_items: services.page_max_items,
+            page_max_bytes: services.message_max_bytes - services.message_max_bytes / 16,
         }
     }
 
@@ -63,8 +65,8 @@ impl Door {
         self.gate.run(call, resource, move |permit| operation(vault, permit)).await.map_err(|refusal| of_refusal(method, refusal))
     }
 
-    /// How many items a page is to have.
-    pub(super) fn page_items(&self, asked: u32) -> Result<usize, Fault> {
-        page_items(asked, self.page_max_items)
+    /// How long a page is to be.
+    pub(super) fn page(&self, asked: u32) -> Result<PageLimits, Fault> {
+        Ok(PageLimits { items: page_items(asked, self.page_max_items)?, bytes: self.page_max_bytes })
     }
 }

@@ -41,7 +41,7 @@ impl KeyService for Keys {
             .understand(Method::ListKeys, request, |message, call| {
                 let only: Option<NamespaceName> = optional(&message.namespace, "namespace")?;
                 call.detail = only.iter().map(|name| ("namespace", name.to_string())).collect();
-                Ok((only, self.door.page_items(message.page_size)?, message.page_token))
+                Ok((only, self.door.page(message.page_size)?, message.page_token))
             })
             .await?;
         let listed = self

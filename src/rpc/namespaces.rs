@@ -85,7 +85,7 @@ impl NamespaceService for Namespaces {
     async fn list_namespaces(&self, request: Request<api::ListNamespacesRequest>) -> Result<Response<api::ListNamespacesResponse>, Status> {
         let (call, (items, token)) = self
             .door
-            .understand(Method::ListNamespaces, request, |message, _| Ok((self.door.page_items(message.page_size)?, message.page_token)))
+            .understand(Method::ListNamespaces, request, |message, _| Ok((self.door.page(message.page_size)?, message.page_token)))
             .await?;
         let listed =
             self.door.run(call, AnyNamespace, move |vault, permit| async move { vault.open()?.list_namespaces(&permit, items, &token) });

@@ -137,7 +137,7 @@ impl SecretService for Secrets {
             .door
             .understand(Method::ListSecrets, request, |message, _| {
                 let (namespace, prefix) = prefix(&message.prefix, "prefix")?;
-                Ok((Below { namespace, prefix }, self.door.page_items(message.page_size)?, message.page_token))
+                Ok((Below { namespace, prefix }, self.door.page(message.page_size)?, message.page_token))
             })
             .await?;
         let page = self.door.run(call, below, move |vault, permit| async move { vault.open()?.list(permit, items, &token).await }).await?;
@@ -149,7 +149,7 @@ impl SecretService for Secrets {
         let (call, (name, items, token)) = self
             .door
             .understand(Method::ListSecretVersions, request, |message, _| {
-                Ok((parsed::<SecretName>(&message.name, "name")?, self.door.page_items(message.page_size)?, message.page_token))
+                Ok((parsed::<SecretName>(&message.name, "name")?, self.door.page(message.page_size)?, message.page_token))
             })
             .await?;
         let page =

@@ -6,7 +6,7 @@ use crate::model::{NamespaceId, NamespaceName, Timestamp, limits};
 use crate::storage::{Batch, CommitError};
 
 use super::namespace::{Namespace, NamespaceKeys};
-use super::page::Page;
+use super::page::{Page, PageLimits, Shown};
 use super::{Error, Open, record, row};
 
 /// The name of the one construction, for inventories.
@@ -77,7 +77,7 @@ impl Open {
         &self,
         permit: &Permit<Visibility>,
         only: Option<&NamespaceName>,
-        page_items: usize,
+        page: PageLimits,
         page_token: &str,
     ) -> Result<Unreleased<Page<KeyInfo>>, Error> {
         let visible = self.visible_namespaces(permit.granted());
@@ -88,7 +88,7 @@ impl Open {
         }
         let filter = format!("keys {only:?}");
         let position = |info: &KeyInfo| [info.namespace.to_string().as_bytes(), &[0], &info.version.to_be_bytes()[..]].concat();
-        Ok(Unreleased::new(self.paging(permit, &filter, page_items).cut(infos, page_token, position)?))
+        Ok(Unreleased::new(self.paging(permit, &filter, page).cut(infos, page_token, position)?))
     }
 }
 
@@ -96,4 +96,10 @@ fn key_infos(namespace: &Namespace, keyring: &Keyring) -> Vec<KeyInfo> {
     let info =
         |of: crypto::KeyInfo| KeyInfo { namespace: namespace.info.name.clone(), version: of.version, state: of.state, created: of.created };
     keyring.inventory().map(info).collect()
+}
+
+impl Shown for KeyInfo {
+    fn shown_bytes(&self) -> usize {
+        192
+    }
 }

@@ -39,7 +39,7 @@ pub use key::{ALGORITHM, KeyInfo};
 pub use lifecycle::{FirstAdministrators, History, Pins, Vault};
 pub use namespace::{NamespaceInfo, NamespaceLimits, NewNamespace};
 pub use open::Open;
-pub use page::Page;
+pub use page::{Page, PageLimits};
 pub use role::{BindingDraft, BindingFilter, BindingInfo, RoleDraft, RoleInfo};
 pub use secret::{
     Expiry, MetadataChange, NewSecret, NewVersion, Revealed, SecretInfo, ShownState, StateChange, Stored, TokenDetails, VersionInfo,

@@ -12,7 +12,7 @@ use crate::gate::{Permit, Unreleased, Visibility};
 use crate::model::{Environment, NamespaceId, NamespaceName, Timestamp, limits};
 use crate::storage::{Batch, CommitError, Revision};
 
-use super::page::Page;
+use super::page::{Page, PageLimits, Shown};
 use super::{Error, Open, record, row};
 
 /// A namespace's own bounds.
@@ -204,12 +204,12 @@ impl Open {
     pub fn list_namespaces(
         &self,
         permit: &Permit<Visibility>,
-        page_items: usize,
+        page: PageLimits,
         page_token: &str,
     ) -> Result<Unreleased<Page<NamespaceInfo>>, Error> {
         let visible = self.visible_namespaces(permit.granted());
         let infos = visible.iter().map(|namespace| namespace.info.clone());
-        let page = self.paging(permit, "namespaces", page_items).cut(infos, page_token, |info| info.name.to_string().into_bytes())?;
+        let page = self.paging(permit, "namespaces", page).cut(infos, page_token, |info| info.name.to_string().into_bytes())?;
         Ok(Unreleased::new(page))
     }
 
@@ -239,5 +239,11 @@ fn new_record(permit: &Permit<()>, new: &NewNamespace, id: Vec<u8>) -> record::N
         created_by: super::author(permit),
         request_id: permit.request_id().unwrap_or_default().to_owned(),
         intent: permit.intent(),
+    }
+}
+
+impl Shown for NamespaceInfo {
+    fn shown_bytes(&self) -> usize {
+        256 + self.created_by.len()
     }
 }

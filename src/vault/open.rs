@@ -12,7 +12,7 @@ use crate::model::{Clock, NamespaceId};
 
 use super::Error;
 use super::namespace::Namespace;
-use super::page::{PageTokens, Paging};
+use super::page::{PageLimits, PageTokens, Paging};
 use super::role::PolicyState;
 use super::rows::SystemRows;
 
@@ -44,8 +44,8 @@ impl Open {
     }
 
     /// How a list of this caller's is cut into pages. `filter` says what was asked for: a token serves the same list alone.
-    pub(super) fn paging<'a, G>(&'a self, permit: &'a Permit<G>, filter: &'a str, page_items: usize) -> Paging<'a> {
+    pub(super) fn paging<'a, G>(&'a self, permit: &'a Permit<G>, filter: &'a str, limits: PageLimits) -> Paging<'a> {
         let principal = permit.principal().map_or("", |principal| principal.id.as_str());
-        Paging { tokens: &self.pages, principal, filter, random: self.random(), page_items }
+        Paging { tokens: &self.pages, principal, filter, random: self.random(), limits }
     }
 }

@@ -39,13 +39,28 @@ impl PageTokens {
     }
 }
 
+/// How long a page may be: it ends at whichever comes first, but has at least one item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PageLimits {
+    /// Items.
+    pub items: usize,
+    /// Bytes of what is shown, so that a page fits into one message.
+    pub bytes: usize,
+}
+
+/// What can stand in a page.
+pub(super) trait Shown {
+    /// How many bytes it takes on the wire, at most.
+    fn shown_bytes(&self) -> usize;
+}
+
 /// One page of a list that lies in memory, ordered by `position`.
 pub(super) struct Paging<'a> {
     pub(super) tokens: &'a PageTokens,
     pub(super) principal: &'a str,
     pub(super) filter: &'a str,
     pub(super) random: &'a dyn Random,
-    pub(super) page_items: usize,
+    pub(super) limits: PageLimits,
 }
 
 /// What a list returns.
@@ -59,7 +74,7 @@ pub struct Page<T> {
 
 impl Paging<'_> {
     /// The items after the token's position. `items` are in ascending order of `position`.
-    pub(super) fn cut<T>(
+    pub(super) fn cut<T: Shown>(
         &self,
         items: impl IntoIterator<Item = T>,
         page_token: &str,
@@ -67,10 +82,17 @@ impl Paging<'_> {
     ) -> Result<Page<T>, Error> {
         let after = self.tokens.read(self.principal, self.filter, page_token)?;
         let is_new = |item: &T| after.as_ref().is_none_or(|after| position(item) > *after);
-        let mut rest = items.into_iter().filter(is_new);
-        let page: Vec<_> = rest.by_ref().take(self.page_items).collect();
-        let next_page_token = match (page.last(), rest.next()) {
-            (Some(last), Some(_)) => self.tokens.make(self.principal, self.filter, &position(last), self.random)?,
+        let (mut page, mut bytes, mut is_cut): (Vec<T>, _, _) = (Vec::new(), 0, false);
+        for item in items.into_iter().filter(is_new) {
+            bytes += item.shown_bytes();
+            is_cut = page.len() == self.limits.items || (bytes > self.limits.bytes && !page.is_empty());
+            if is_cut {
+                break;
+            }
+            page.push(item);
+        }
+        let next_page_token = match page.last() {
+            Some(last) if is_cut => self.tokens.make(self.principal, self.filter, &position(last), self.random)?,
             _ => String::new(),
         };
         Ok(Page { items: page, next_page_token })

@@ -10,7 +10,7 @@ use crate::gate::{OverBinding, OverScope, Permit, Unreleased};
 use crate::model::{BindingId, NamespaceId, NamespaceName, RoleName, SpiffeId, Text, Timestamp, limits};
 use crate::storage::{Batch, Key, Revision};
 
-use super::page::Page;
+use super::page::{Page, PageLimits, Shown};
 use super::rows::SystemRows;
 use super::{Error, Open, record, row};
 
@@ -322,11 +322,11 @@ impl Open {
     ///
     /// # Errors
     /// A page token of another list.
-    pub async fn list_roles(&self, permit: Permit<()>, page_items: usize, page_token: &str) -> Result<Unreleased<Page<RoleInfo>>, Error> {
+    pub async fn list_roles(&self, permit: Permit<()>, page: PageLimits, page_token: &str) -> Result<Unreleased<Page<RoleInfo>>, Error> {
         let position = |info: &RoleInfo| [&[u8::from(!info.role.built_in)], info.role.name.to_string().as_bytes()].concat();
         let mut roles = self.role_infos().await?;
         roles.sort_by_key(position);
-        Ok(Unreleased::new(self.paging(&permit, "roles", page_items).cut(roles, page_token, position)?))
+        Ok(Unreleased::new(self.paging(&permit, "roles", page).cut(roles, page_token, position)?))
     }
 
     /// Lists bindings by id, those of the permit's namespace if it names one.
@@ -337,7 +337,7 @@ impl Open {
         &self,
         permit: Permit<OverScope>,
         filter: BindingFilter,
-        page_items: usize,
+        page: PageLimits,
         page_token: &str,
     ) -> Result<Unreleased<Page<BindingInfo>>, Error> {
         let scope = permit.granted().scope;
@@ -350,7 +350,7 @@ impl Open {
         let mut infos = self.binding_infos().await?;
         infos.retain(|info| fits(&info.binding));
         infos.sort_by_key(|info| info.binding.id);
-        let page = self.paging(&permit, &asked, page_items).cut(infos, page_token, |info| info.binding.id.as_bytes().to_vec())?;
+        let page = self.paging(&permit, &asked, page).cut(infos, page_token, |info| info.binding.id.as_bytes().to_vec())?;
         Ok(Unreleased::new(page))
     }
 
@@ -415,4 +415,19 @@ fn replayed_binding(
         }
     }
     Ok(None)
+}
+
+impl Shown for RoleInfo {
+    fn shown_bytes(&self) -> usize {
+        let grants: usize = self.role.grants.iter().map(|grant| 48 + grant.pattern.to_string().len()).sum();
+        let changed = self.role.changed.as_ref().map_or(0, |(who, _)| who.as_str().len());
+        128 + limits::REASON_BYTES + grants + changed
+    }
+}
+
+impl Shown for BindingInfo {
+    fn shown_bytes(&self) -> usize {
+        let reason = self.binding.reason.as_ref().map_or(0, |reason| reason.as_str().len());
+        384 + self.binding.principal.as_str().len() + self.binding.created_by.as_str().len() + reason
+    }
 }

@@ -254,3 +254,20 @@ async fn init_wants_two_administrators_or_to_be_told() {
     assert!(!made && error.contains("15 characters"), "{error}");
     assert!(!site.path("data").exists(), "nothing was made");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_ends_where_a_message_would_get_too_long() {
+    let (site, running) = open_site().await;
+    let backend = site.client(&running, &workload("backend")).await;
+    for number in 0..60 {
+        let name: SecretName = format!("shop/{number}").parse().expect("valid");
+        let new = NewSecret::opaque(&name, SecretBytes::new(b"value".to_vec()));
+        let new = (0..28).fold(new, |new, label| new.label(format!("label-{label}"), "w".repeat(240)));
+        backend.create_secret(new).await.expect("stored");
+    }
+    let first = backend.list_secrets("shop", Page { size: 1_000, token: String::new() }).await.expect("it fits");
+    assert!(first.items.len() < 60 && first.next.is_some());
+    let all = collect(0, |page: Page| backend.list_secrets("shop", page)).await.expect("listed");
+    let names: std::collections::BTreeSet<_> = all.items.iter().map(|info| info.name.to_string()).collect();
+    assert_eq!((all.items.len(), names.len()), (60, 60), "each once");
+}

@@ -5,7 +5,7 @@ use crate::model::{SecretName, Text, limits};
 use crate::storage::{Key, PageSize, Row};
 
 use super::super::namespace::Namespace;
-use super::super::page::Page;
+use super::super::page::{Page, PageLimits, Shown};
 use super::super::record::SecretMeta;
 use super::super::{Error, Open};
 use super::SecretInfo;
@@ -24,7 +24,7 @@ impl Open {
     ///
     /// # Errors
     /// A page token of another list, [`Error::Integrity`].
-    pub async fn list(&self, permit: Permit<BelowAt>, page_items: usize, page_token: &str) -> Result<Unreleased<Page<SecretInfo>>, Error> {
+    pub async fn list(&self, permit: Permit<BelowAt>, page: PageLimits, page_token: &str) -> Result<Unreleased<Page<SecretInfo>>, Error> {
         let below = permit.granted();
         let namespace = self.namespace(below.namespace)?;
         let prefix_key = head_key(&namespace, &below.prefix)?;
@@ -32,26 +32,39 @@ impl Open {
         let principal = permit.principal().map_or("", |principal| principal.id.as_str());
         let mut after =
             self.pages.read(principal, &filter, page_token)?.map(Key::new).transpose().map_err(|_| Error::Integrity("a page token"))?;
-        let mut items = Vec::new();
-        let mut looked_at = 0;
+        let (mut items, mut bytes, mut looked_at) = (Vec::new(), 0, 0);
         loop {
-            let wanted = PageSize::new((page_items - items.len()).max(1)).map_err(|_| Error::Integrity("a page's size"))?;
-            let page = self.rows.store.scan(&prefix_key, after.as_ref(), wanted).await?;
-            looked_at += page.rows.len();
-            for (key, row) in &page.rows {
-                after = Some(key.clone());
-                items.extend(self.visible(&permit, &namespace, key, row)?);
-            }
-            let position = after.as_ref().filter(|_| page.more).map(|key| key.as_bytes().to_vec());
-            match position {
-                Some(position) if items.len() >= page_items || looked_at >= ROWS_LOOKED_AT => {
-                    let next_page_token = self.pages.make(principal, &filter, &position, self.random())?;
-                    return Ok(Unreleased::new(Page { items, next_page_token }));
+            let wanted = PageSize::new((page.items - items.len()).max(1)).map_err(|_| Error::Integrity("a page's size"))?;
+            let found = self.rows.store.scan(&prefix_key, after.as_ref(), wanted).await?;
+            looked_at += found.rows.len();
+            for (key, row) in &found.rows {
+                let info = self.visible(&permit, &namespace, key, row)?;
+                bytes += info.as_ref().map_or(0, Shown::shown_bytes);
+                if bytes > page.bytes && !items.is_empty() {
+                    return self.page_until(items, principal, &filter, after.as_ref());
                 }
-                Some(_) => {}
-                None => return Ok(Unreleased::new(Page { items, next_page_token: String::new() })),
+                items.extend(info);
+                after = Some(key.clone());
+            }
+            match found.more {
+                true if items.len() < page.items && looked_at < ROWS_LOOKED_AT => {}
+                true => return self.page_until(items, principal, &filter, after.as_ref()),
+                false => return Ok(Unreleased::new(Page { items, next_page_token: String::new() })),
             }
         }
+    }
+
+    /// A page that goes on after the row of this key.
+    fn page_until(
+        &self,
+        items: Vec<SecretInfo>,
+        principal: &str,
+        filter: &str,
+        last: Option<&Key>,
+    ) -> Result<Unreleased<Page<SecretInfo>>, Error> {
+        let position = last.map_or(&[][..], Key::as_bytes);
+        let next_page_token = self.pages.make(principal, filter, position, self.random())?;
+        Ok(Unreleased::new(Page { items, next_page_token }))
     }
 
     /// The access tokens of that provider and subject.

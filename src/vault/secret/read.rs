@@ -4,7 +4,7 @@ use crate::gate::{Permit, SecretAt, Unreleased};
 use crate::model::{SecretBytes, Timestamp};
 use crate::storage::{PageSize, Revision};
 
-use super::super::page::Page;
+use super::super::page::{Page, PageLimits, Shown};
 use super::super::record::{SecretMeta, State, time};
 use super::super::{Error, Open};
 use super::head::{ABSENT, Place};
@@ -104,7 +104,7 @@ impl Open {
     pub async fn versions(
         &self,
         permit: Permit<SecretAt>,
-        page_items: usize,
+        limits: PageLimits,
         page_token: &str,
     ) -> Result<Unreleased<Page<VersionInfo>>, Error> {
         let at = permit.granted();
@@ -122,7 +122,7 @@ impl Open {
         }
         let filter = format!("versions {}", at.name);
         let newest_first = |info: &VersionInfo| (u64::MAX - info.version).to_be_bytes().to_vec();
-        Ok(Unreleased::new(self.paging(&permit, &filter, page_items).cut(versions, page_token, newest_first)?))
+        Ok(Unreleased::new(self.paging(&permit, &filter, limits).cut(versions, page_token, newest_first)?))
     }
 }
 
@@ -152,4 +152,10 @@ fn check_revealable(current: &SecretMeta, version: &SecretMeta, now: Timestamp) 
 fn revealed(payload: SecretBytes, meta: &SecretMeta, version: u64, revision: Revision) -> Result<Unreleased<Revealed>, Error> {
     let revealed = Revealed { payload, version, revision: revision.number(), expires: meta.expires()? };
     Ok(Unreleased::new(revealed).version(version))
+}
+
+impl Shown for VersionInfo {
+    fn shown_bytes(&self) -> usize {
+        96 + self.created_by.len()
+    }
 }

@@ -6,6 +6,7 @@ use crate::model::{SecretId, SecretKind, SecretName, Text, Timestamp, limits};
 use crate::storage::Revision;
 
 use super::super::Error;
+use super::super::page::Shown;
 use super::super::record::{self, SecretMeta, State};
 use super::row::Head;
 
@@ -129,5 +130,16 @@ impl From<&TokenDetails> for record::TokenDetails {
             scopes: details.scopes.iter().map(ToString::to_string).collect(),
             token_type: details.token_type.as_ref().map_or_else(String::new, ToString::to_string),
         }
+    }
+}
+
+impl Shown for SecretInfo {
+    fn shown_bytes(&self) -> usize {
+        let labels: usize = self.labels.iter().map(|(key, value)| 12 + key.len() + value.len()).sum();
+        let token = self.token.as_ref().map_or(0, |token| {
+            let scopes: usize = token.scopes.iter().map(|scope| 4 + scope.as_str().len()).sum();
+            16 + token.provider.as_str().len() + token.subject.as_str().len() + scopes + limits::TOKEN_FIELD_BYTES
+        });
+        256 + self.name.to_string().len() + self.updated_by.len() + labels + token
     }
 }
