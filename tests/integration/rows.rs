@@ -255,6 +255,25 @@ async fn init_wants_two_administrators_or_to_be_told() {
     assert!(!site.path("data").exists(), "nothing was made");
 }
 
+// immune: row-24
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_token_serves_its_own_caller_and_list_alone() {
+    let (site, running) = open_site().await;
+    let backend = site.client(&running, &workload("backend")).await;
+    for name in ["shop/a/1", "shop/a/2", "shop/b/1"] {
+        put(&backend, name).await.expect("stored");
+    }
+    site.bind(&running, "backend", &workload("other"), Some("shop")).await;
+    let other = site.client(&running, &workload("other")).await;
+    let token = backend.list_secrets("shop/a", Page { size: 1, token: String::new() }).await.expect("listed").next.expect("more");
+    let page = || Page { size: 1, token: token.clone() };
+    assert_eq!(code(&other.list_secrets("shop/a", page()).await), Some(Code::InvalidArgument), "another caller");
+    assert_eq!(code(&backend.list_secrets("shop", page()).await), Some(Code::InvalidArgument), "another list");
+    let versions = backend.list_secret_versions(&"shop/a/1".parse().expect("valid"), page()).await;
+    assert_eq!(code(&versions), Some(Code::InvalidArgument), "another kind of list");
+    assert_eq!(backend.list_secrets("shop/a", page()).await.expect("its own").items.len(), 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_ends_where_a_message_would_get_too_long() {
     let (site, running) = open_site().await;
