@@ -17,13 +17,37 @@ impl CurrentPolicy {
         self.0.load_full()
     }
 
-    /// From now on this policy.
+    /// From now on this policy: the vault was opened.
     pub fn publish(&self, policy: Policy) {
         self.0.store(Some(Arc::new(policy)));
+    }
+
+    /// From now on this policy, unless the vault was sealed meanwhile: a change that ends after that opens nothing again.
+    pub fn replace(&self, policy: Policy) {
+        let policy = Arc::new(policy);
+        self.0.rcu(|current| current.as_ref().map(|_| policy.clone()));
     }
 
     /// From now on none: the vault is sealed.
     pub fn withdraw(&self) {
         self.0.store(None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_that_ends_after_the_seal_opens_nothing() {
+        let current = CurrentPolicy::default();
+        current.replace(Policy::default());
+        assert!(current.snapshot().is_none());
+        current.publish(Policy::default());
+        current.replace(Policy::default());
+        assert!(current.snapshot().is_some());
+        current.withdraw();
+        current.replace(Policy::default());
+        assert!(current.snapshot().is_none());
     }
 }

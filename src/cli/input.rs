@@ -66,7 +66,7 @@ pub(super) fn passphrase(file: Option<&Path>) -> Result<SecretBytes, CliError> {
     not_empty(passphrase, "the passphrase is empty; nothing was sent")
 }
 
-/// The passphrase of a new slot: as [`passphrase`], but asked twice at the prompt.
+/// The passphrase of a new slot: from a file, `-` for standard input, or the prompt, asked twice.
 ///
 /// # Errors
 /// The file cannot be read, the two answers differ, or there is none.

@@ -88,7 +88,7 @@ fn print(session: &Session, namespace: &NamespaceInfo) -> Result<(), CliError> {
         ("environment", namespace.environment.to_string()),
         ("longest payload", format!("{} bytes", limits.payload_max_bytes)),
         ("versions kept", limits.versions_kept.to_string()),
-        ("recovery window", limits.recovery_window.map(|window| format!("{} s", window.as_secs())).unwrap_or_default()),
+        ("recovery window", limits.recovery_window.map(|window| Span(window).to_string()).unwrap_or_default()),
         ("post-quantum", if limits.require_post_quantum { "required" } else { "not required" }.to_owned()),
         ("created", namespace.create_time.to_string()),
         ("created by", namespace.created_by.clone()),

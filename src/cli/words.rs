@@ -1,6 +1,7 @@
 //! What can be typed: times, durations, labels, prefixes, remarks. Every refusal is a constant: what was typed in the
 //! wrong place may be a secret, and is not repeated.
 
+use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -70,6 +71,16 @@ impl NewExpiry {
 fn before(time: Timestamp, span: Duration) -> Timestamp {
     let milliseconds = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
     Timestamp::from_unix_ms(time.unix_ms().saturating_sub(milliseconds)).unwrap_or_default()
+}
+
+/// As it would be typed, in the largest unit that leaves no rest.
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.as_secs();
+        let units = [(24 * 3600, "d"), (3600, "h"), (60, "m")];
+        let (unit_s, unit) = units.into_iter().find(|(unit_s, _)| seconds > 0 && seconds.is_multiple_of(*unit_s)).unwrap_or((1, "s"));
+        write!(f, "{}{unit}", seconds / unit_s)
+    }
 }
 
 impl FromStr for Span {
@@ -185,6 +196,9 @@ mod tests {
             "18446744073709551615w",
         ] {
             assert!(text.parse::<Span>().is_err(), "{text:?}");
+        }
+        for text in ["1s", "61s", "90m", "25h", "14d"] {
+            assert_eq!(text.parse::<Span>().map(|span| span.to_string()), Ok(text.to_owned()));
         }
     }
 

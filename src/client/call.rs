@@ -204,6 +204,8 @@ calls! {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
     use super::*;
 
     #[test]
@@ -248,5 +250,29 @@ mod tests {
         update.wipe();
         unseal.wipe();
         assert!(create.payload.is_empty() && update.payload.is_empty() && unseal.passphrase.is_empty());
+    }
+
+    static WIPED: AtomicU32 = AtomicU32::new(0);
+
+    impl Call for () {
+        type Answer = ();
+        const METHOD: Method = Method::GetStatus;
+
+        fn repeat(&mut self) -> Repeat<'_> {
+            Repeat::Always
+        }
+
+        fn wipe(&mut self) {
+            WIPED.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_request_is_wiped_once_after_its_last_attempt() {
+        let request = Arc::new(Outgoing(()));
+        drop(Arc::clone(&request));
+        assert_eq!(WIPED.load(Ordering::Relaxed), 0);
+        drop(request);
+        assert_eq!(WIPED.load(Ordering::Relaxed), 1);
     }
 }

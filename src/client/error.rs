@@ -180,7 +180,10 @@ impl Refusal {
         match self.code {
             _ if self.is_sealed() => "a custodian must unseal the vault",
             Code::NotFound => "check the name; without the right to describe it, what exists looks absent too",
-            Code::PermissionDenied => "ask an administrator of the namespace for a role that allows it",
+            Code::PermissionDenied if self.method == Method::Unseal => {
+                "check the passphrase, and that the server's configuration names you"
+            }
+            Code::PermissionDenied => "ask an administrator for a role that allows it",
             Code::Unauthenticated => "check that the certificate is current and from a CA that the server trusts",
             Code::AlreadyExists => "update it instead, or restore or purge it if it is destroyed",
             Code::Aborted => "somebody else changed it first: describe it again, then repeat with its new revision",

@@ -3,7 +3,7 @@
 //! ```text
 //! request ── Door::call: who, from the connection ── parse: fields or a field's fault ── Door::run: gate, vault ── show
 //! ```
-//! [`status`] is the one map from a refusal to a `tonic::Status`: causes are logged and never sent, and what is absent and
+//! `status` is the one map from a refusal to a `tonic::Status`: causes are logged and never sent, and what is absent and
 //! what is forbidden are one and the same answer.
 
 mod access;

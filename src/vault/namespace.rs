@@ -185,7 +185,7 @@ impl Open {
             all
         });
         if let Some(policy) = self.policy.snapshot() {
-            self.policy.publish(policy.with_namespace(name, entry));
+            self.policy.replace(policy.with_namespace(name, entry));
         }
     }
 

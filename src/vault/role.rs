@@ -262,7 +262,7 @@ impl Open {
         let answer =
             Unreleased::new(revision.number()).with("policy_generation", head.generation).with("policy_hash", hex::encode(&head.hash));
         *state = PolicyState { head, revision, rows };
-        self.policy.publish(policy.with(&change));
+        self.policy.replace(policy.with(&change));
         Ok(answer)
     }
 

@@ -121,6 +121,9 @@ async fn a_secret_lives_through_every_command() {
     assert_eq!((described["labels"]["owner"].as_str(), &described["expire_time"]), (Some("payments"), &Value::Null));
     will.ok("secret disable shop/b", "");
     assert_eq!(janitor.fails("secret get shop/b", "").0, 5);
+    janitor.ok("secret destroy shop/b --yes", "");
+    janitor.ok("secret restore shop/b", "");
+    assert_eq!(janitor.fails("secret get shop/b", "").0, 5, "it comes back as it was");
     will.ok("secret enable shop/b", "");
     assert_eq!(janitor.fails("secret destroy shop/b", "").0, 2, "nobody is there to confirm");
     janitor.ok("secret destroy shop/b --yes", "");

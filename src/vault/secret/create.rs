@@ -100,6 +100,7 @@ fn first_meta(permit: &Permit<SecretAt>, new: &NewSecret, start: &Start, expires
         intent: permit.intent(),
         method: METHOD.to_owned(),
         oldest_version: start.version,
+        was_disabled: false,
     }
 }
 

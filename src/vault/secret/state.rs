@@ -34,7 +34,7 @@ pub enum StateChange {
     Enable,
     /// Not unless it is restored in time.
     Destroy,
-    /// As it was before it was destroyed; disabled ones come back enabled.
+    /// As it was before it was destroyed: a disabled one comes back disabled.
     Restore,
 }
 
@@ -49,8 +49,9 @@ impl StateChange {
     }
 
     /// The state after it; an error where it makes no sense.
-    fn applied(self, state: State) -> Result<State, Error> {
-        match (self, state) {
+    fn applied(self, meta: &SecretMeta) -> Result<State, Error> {
+        match (self, meta.state()) {
+            (Self::Restore, State::Destroyed) if meta.was_disabled => Ok(State::Disabled),
             (Self::Disable, State::Enabled | State::Disabled) => Ok(State::Disabled),
             (Self::Enable, State::Enabled | State::Disabled) | (Self::Restore, State::Destroyed) => Ok(State::Enabled),
             (Self::Destroy, State::Enabled | State::Disabled) => Ok(State::Destroyed),
@@ -101,7 +102,8 @@ impl Open {
         let namespace = self.namespace(permit.granted().namespace)?;
         let applied = |found: &Found, meta: &mut SecretMeta, batch: Batch| {
             let secret = found.head().secret;
-            meta.set_state(change.applied(found.meta.state())?);
+            meta.set_state(change.applied(&found.meta)?);
+            meta.was_disabled = change == StateChange::Destroy && found.meta.state() == State::Disabled;
             match change {
                 StateChange::Destroy => {
                     let due = permit.now().plus(namespace.info.limits.recovery_window);
