@@ -37,20 +37,17 @@ fn nothing_acknowledged_is_lost_by_a_kill() {
 async fn child_that_appends() {
     let Some(folder) = child_folder() else { return };
     let (log, _) = open(&folder);
-    let callers: Vec<_> = (0..16)
-        .map(|_| {
-            let log = Arc::clone(&log);
-            tokio::spawn(async move {
-                loop {
-                    let sequence = log.append(read_draft(1).with("padding", "x".repeat(300))).await.expect("written").sequence;
-                    std::io::stdout().write_all(format!("acknowledged {sequence}\n").as_bytes()).expect("the parent reads");
-                }
-            })
-        })
-        .collect();
-    for caller in callers {
-        caller.await.expect("never ends");
+    for _ in 0..16 {
+        let log = Arc::clone(&log);
+        tokio::spawn(async move {
+            loop {
+                let sequence = log.append(read_draft(1).with("padding", "x".repeat(300))).await.expect("written").sequence;
+                std::io::stdout().write_all(format!("acknowledged {sequence}\n").as_bytes()).expect("the parent reads");
+            }
+        });
     }
+    // Until it is killed.
+    std::future::pending().await
 }
 
 /// A log of `count` entries, closed.
