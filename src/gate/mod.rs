@@ -33,7 +33,8 @@ pub use needs::{Nature, Needs, needs};
 pub use permit::{Permit, Unreleased};
 pub use refusal::{Failure, Refusal};
 pub use resource::{
-    AnyNamespace, Below, BelowAt, BindingNamed, InNamespace, OverBinding, OverScope, Resource, ScopeNamed, SecretAt, Visibility, WholeVault,
+    AnyNamespace, Below, BelowAt, BindingNamed, InNamespace, OverBinding, OverScope, Resource, ScopeNamed, SecretAt, VAULT_WORDS,
+    Visibility, WholeVault,
 };
 
 use crate::access::{CurrentPolicy, Decision};

@@ -212,7 +212,7 @@ impl Resource for AnyNamespace {
     type Granted = Visibility;
 
     fn name(&self) -> audit::Resource {
-        audit::Resource::word("namespaces")
+        audit::Resource::word(WholeVault::NAMESPACES.0)
     }
 
     fn decide(&self, question: &Question<'_>, any_of: ActionSet) -> Decision {
@@ -228,9 +228,23 @@ impl Resource for AnyNamespace {
     }
 }
 
-/// The vault itself, under a word that says which part of it.
+/// The words by which the vault's own parts stand in the audit log, where else a namespace's name stands. No namespace may
+/// be called so: who audits it would read the vault's own entries.
+pub const VAULT_WORDS: [&str; 4] = [WholeVault::VAULT.0, WholeVault::ROLES.0, WholeVault::NAMESPACES.0, BINDINGS];
+const BINDINGS: &str = "bindings";
+
+/// The vault itself, under the word for a part of it.
 #[derive(Debug, Clone, Copy)]
-pub struct WholeVault(pub &'static str);
+pub struct WholeVault(&'static str);
+
+impl WholeVault {
+    /// All of it.
+    pub const VAULT: Self = Self("vault");
+    /// Its roles.
+    pub const ROLES: Self = Self("roles");
+    /// Its namespaces.
+    pub const NAMESPACES: Self = Self("namespaces");
+}
 
 impl Resource for WholeVault {
     type Granted = ();
@@ -267,7 +281,7 @@ impl Resource for ScopeNamed {
     type Granted = OverScope;
 
     fn name(&self) -> audit::Resource {
-        self.0.as_ref().map_or(audit::Resource::word("vault"), audit::Resource::namespace)
+        self.0.as_ref().map_or(audit::Resource::word(WholeVault::VAULT.0), audit::Resource::namespace)
     }
 
     fn decide(&self, question: &Question<'_>, any_of: ActionSet) -> Decision {
@@ -299,7 +313,7 @@ impl Resource for BindingNamed {
     type Granted = OverBinding;
 
     fn name(&self) -> audit::Resource {
-        audit::Resource::word("bindings")
+        audit::Resource::word(BINDINGS)
     }
 
     fn decide(&self, question: &Question<'_>, any_of: ActionSet) -> Decision {

@@ -12,7 +12,7 @@ use crate::gate::{BindingNamed, ScopeNamed, WholeVault};
 use crate::model::{ActionSet, NamespaceName, RoleName, SpiffeId, Text, limits};
 use crate::vault::{BindingDraft, BindingFilter, RoleDraft};
 
-const ROLES: WholeVault = WholeVault("roles");
+const ROLES: WholeVault = WholeVault::ROLES;
 
 pub(super) struct Access {
     door: Door,

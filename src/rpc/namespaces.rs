@@ -67,7 +67,7 @@ impl NamespaceService for Namespaces {
                 Ok(NewNamespace { name, environment, limits: limits(message.limits.as_ref())? })
             })
             .await?;
-        let resource = WholeVault("namespaces");
+        let resource = WholeVault::NAMESPACES;
         let info = self.door.run(call, resource, |vault, permit| async move { vault.open()?.create_namespace(permit, new).await }).await?;
         Ok(Response::new(api::CreateNamespaceResponse { namespace: Some(show::namespace(info)) }))
     }

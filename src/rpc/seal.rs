@@ -13,7 +13,7 @@ use crate::memory;
 use crate::model::{SecretBytes, Timestamp};
 use crate::{audit, storage};
 
-const VAULT: WholeVault = WholeVault("vault");
+const VAULT: WholeVault = WholeVault::VAULT;
 
 pub(super) struct Seal {
     door: Door,

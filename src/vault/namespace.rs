@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 
 use crate::access::NamespaceEntry;
 use crate::crypto::{Keyring, TagLabel};
-use crate::gate::{Permit, Unreleased, Visibility};
+use crate::gate::{Permit, Unreleased, VAULT_WORDS, Visibility};
 use crate::model::{Environment, NamespaceId, NamespaceName, Timestamp, limits};
 use crate::storage::{Batch, CommitError, Revision};
 
@@ -138,9 +138,12 @@ impl Open {
     /// Makes a namespace with a keyring of its own.
     ///
     /// # Errors
-    /// The name is taken, a bound is absurd, or the vault has as many as it can.
+    /// The name is taken or stands for a part of the vault, a bound is absurd, or the vault has as many as it can.
     pub async fn create_namespace(&self, permit: Permit<()>, new: NewNamespace) -> Result<Unreleased<NamespaceInfo>, Error> {
         new.limits.check()?;
+        if VAULT_WORDS.contains(&new.name.to_string().as_str()) {
+            return Err(Error::Invalid { field: "name", why: "stands for a part of the vault in the audit log: choose another" });
+        }
         // One change of the policy's snapshot at a time: the new name must not be lost between two of them.
         let _policy = self.policy_change.lock().await;
         if let Some(existing) = self.namespace_named(&new.name) {

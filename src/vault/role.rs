@@ -401,12 +401,17 @@ fn replayed_binding(
     namespace: Option<NamespaceName>,
 ) -> Result<Option<BindingInfo>, Error> {
     let Some(request_id) = permit.request_id() else { return Ok(None) };
+    // Another administrator's request ids are theirs: nothing is told of them.
+    let caller = caller(permit)?;
     for row in &state.rows {
         let PolicyContent::Binding(stored) = &row.content else { continue };
-        if stored.request_id == request_id {
+        if stored.request_id == request_id && stored.created_by == caller.as_str() {
             let binding = access::Binding::try_from(stored)?;
-            let is_same =
-                binding.role == draft.role && binding.principal == draft.principal && binding.scope == scope && binding.end == draft.end;
+            let is_same = binding.role == draft.role
+                && binding.principal == draft.principal
+                && binding.scope == scope
+                && draft.start.is_none_or(|start| binding.start == start)
+                && binding.end == draft.end;
             return if is_same {
                 Ok(Some(BindingInfo { binding, namespace, revision: row.revision.number() }))
             } else {

@@ -90,7 +90,7 @@ impl Fixture {
         let new =
             NewNamespace { name: "shop".parse().expect("valid"), environment: Environment::Stage, limits: NamespaceLimits::default() };
         fixture
-            .run(ana(), Method::CreateNamespace, WholeVault("namespaces"), |vault, permit| async move {
+            .run(ana(), Method::CreateNamespace, WholeVault::NAMESPACES, |vault, permit| async move {
                 vault.open()?.create_namespace(permit, new).await
             })
             .await
@@ -99,12 +99,7 @@ impl Fixture {
         let grants = vec![Grant { actions: ActionSet::of(&all), pattern: PathPattern::everything() }];
         let role = RoleDraft { name: "owner".parse().expect("valid"), description: None, grants };
         fixture
-            .run(
-                ana(),
-                Method::CreateRole,
-                WholeVault("roles"),
-                |vault, permit| async move { vault.open()?.create_role(permit, role).await },
-            )
+            .run(ana(), Method::CreateRole, WholeVault::ROLES, |vault, permit| async move { vault.open()?.create_role(permit, role).await })
             .await
             .expect("a role");
         let draft = BindingDraft { role: "owner".parse().expect("valid"), principal: owner(), start: None, end: None, reason: None };
@@ -160,7 +155,7 @@ impl Fixture {
 
     async fn unseal(&self) -> Result<VaultId, Error> {
         let passphrase = SecretBytes::new(PASSPHRASE.to_vec());
-        self.run(ana(), Method::Unseal, WholeVault("vault"), |vault, permit| async move { vault.unseal(permit, passphrase).await }).await
+        self.run(ana(), Method::Unseal, WholeVault::VAULT, |vault, permit| async move { vault.unseal(permit, passphrase).await }).await
     }
 
     async fn create(&self, at: &str, text: &str, subject: Option<&str>) -> Result<Stored, Error> {
@@ -319,7 +314,7 @@ async fn of_many_who_create_one_name_one_succeeds() {
     let mut made = 0;
     for _ in 0..2 {
         let new = new();
-        let answer = fixture.run(ana(), Method::CreateNamespace, WholeVault("namespaces"), |vault, permit| async move {
+        let answer = fixture.run(ana(), Method::CreateNamespace, WholeVault::NAMESPACES, |vault, permit| async move {
             vault.open()?.create_namespace(permit, new).await
         });
         made += usize::from(answer.await.is_ok());
@@ -344,6 +339,38 @@ async fn a_value_is_replaced_only_by_who_saw_it_and_never_by_another_subjects() 
     assert_eq!(update(seen.revision, Some("1")).await.expect("replaced").info.version, 2);
     assert!(matches!(update(seen.revision, None).await, Err(Error::Conflict)));
     assert_eq!(fixture.find("1").await.expect("found").len(), 1);
+}
+
+#[tokio::test]
+async fn no_namespace_is_called_as_a_part_of_the_vault() {
+    // Whoever audits it would read the vault's own entries.
+    let fixture = Fixture::open().await;
+    for word in crate::gate::VAULT_WORDS {
+        let new = NewNamespace { name: word.parse().expect("valid"), environment: Environment::Stage, limits: NamespaceLimits::default() };
+        let made = fixture
+            .run(ana(), Method::CreateNamespace, WholeVault::NAMESPACES, |vault, permit| async move {
+                vault.open()?.create_namespace(permit, new).await
+            })
+            .await;
+        assert!(matches!(made, Err(Error::Invalid { field: "name", .. })), "{word}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_id_answers_for_the_same_caller_and_content_alone() {
+    let fixture = Fixture::open().await;
+    let create = |who: SpiffeId, text: &'static str, subject: Option<&'static str>| {
+        let mut call = Call::new(Method::CreateSecret, peer(&who));
+        call.request_id = Some(Text::parse("request-1").expect("valid"));
+        let (vault, new) = (fixture.vault.clone(), new_secret(text, subject));
+        fixture.gate.run(call, name("shop/a"), move |permit| async move { vault.open()?.create(permit, new).await })
+    };
+    let first = create(owner(), "value", Some("1")).await.expect("stored").info;
+    let again = create(owner(), "value", Some("1")).await.expect("the same answer").info;
+    assert_eq!((again.revision, again.version), (first.revision, 1));
+    assert!(matches!(create(owner(), "other", Some("1")).await, Err(Refusal::Failed(Error::Exists))));
+    assert!(matches!(create(owner(), "value", Some("2")).await, Err(Refusal::Failed(Error::Exists))));
+    assert!(matches!(create(owner(), "value", None).await, Err(Refusal::Failed(Error::Exists))));
 }
 
 // immune: row-58

@@ -1,5 +1,7 @@
 //! New secrets.
 
+use std::collections::BTreeMap;
+
 use crate::crypto::IndexKey;
 use crate::gate::{Permit, SecretAt, Unreleased};
 use crate::model::{NamespaceId, SecretId, SecretName};
@@ -42,7 +44,7 @@ impl Open {
         let place = self.place(at)?;
         let found = self.find(&place, at).await?;
         if let Some(found) = found.as_ref().filter(|found| found.meta.state() != State::Purged) {
-            return self.replayed(permit, &place, found, new).map(Some);
+            return self.replayed(permit, &place, found, new, expires_ms).map(Some);
         }
         let start = self.start(permit, found.as_ref())?;
         let meta = first_meta(permit, new, &start, expires_ms);
@@ -69,16 +71,33 @@ impl Open {
     }
 
     /// The name is taken, unless this very call took it.
-    fn replayed(&self, permit: &Permit<SecretAt>, place: &Place, found: &Found, new: &NewSecret) -> Result<SecretInfo, Error> {
-        if !is_replay(permit, METHOD, &found.meta) {
+    fn replayed(
+        &self,
+        permit: &Permit<SecretAt>,
+        place: &Place,
+        found: &Found,
+        new: &NewSecret,
+        expires_ms: u64,
+    ) -> Result<SecretInfo, Error> {
+        let meta = &found.meta;
+        let is_same = meta.labels == labels(new) && meta.token == token(new) && meta.expires_ms == expires_ms;
+        if !is_replay(permit, METHOD, meta) || !is_same {
             return Err(Error::Exists);
         }
         let (_, payload) = place.open_both(self, &found.head())?;
         if !payload.same_as(&new.payload) {
             return Err(Error::Exists);
         }
-        shown(permit.granted().name.clone(), &found.row.value, &found.meta, found.row.revision, permit)
+        shown(permit.granted().name.clone(), &found.row.value, meta, found.row.revision, permit)
     }
+}
+
+fn labels(new: &NewSecret) -> BTreeMap<String, String> {
+    new.labels.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect()
+}
+
+fn token(new: &NewSecret) -> Option<record::TokenDetails> {
+    new.token.as_ref().map(record::TokenDetails::from)
 }
 
 fn first_meta(permit: &Permit<SecretAt>, new: &NewSecret, start: &Start, expires_ms: u64) -> SecretMeta {
@@ -94,8 +113,8 @@ fn first_meta(permit: &Permit<SecretAt>, new: &NewSecret, start: &Start, expires
         version_created_by: author(permit),
         expires_ms,
         purge_ms: 0,
-        labels: new.labels.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
-        token: new.token.as_ref().map(record::TokenDetails::from),
+        labels: labels(new),
+        token: token(new),
         request_id: permit.request_id().unwrap_or_default().to_owned(),
         intent: permit.intent(),
         method: METHOD.to_owned(),

@@ -11,7 +11,7 @@ use crate::storage::{Batch, Key, Row};
 
 use super::super::namespace::{Namespace, NamespaceKeys};
 use super::super::record::{SecretMeta, State};
-use super::super::{Error, Open};
+use super::super::{Error, Open, author};
 use super::row::{self, Head};
 use super::{AfterCommit, TRIES, after};
 
@@ -162,7 +162,8 @@ where
     Err(Error::Conflict)
 }
 
-/// Whether this very call was done before: its request id and RPC are those of the last change.
+/// Whether this caller did this before: request id, RPC and caller are those of the last change. What the call asked for,
+/// it may still be another: who answers for it compares that, too.
 pub(super) fn is_replay(permit: &Permit<SecretAt>, method: &str, meta: &SecretMeta) -> bool {
-    permit.request_id().is_some_and(|id| id == meta.request_id && method == meta.method)
+    permit.request_id().is_some_and(|id| id == meta.request_id && method == meta.method && author(permit) == meta.updated_by)
 }

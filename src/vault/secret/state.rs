@@ -38,6 +38,15 @@ pub enum StateChange {
     Restore,
 }
 
+impl MetadataChange {
+    /// Whether it could have left the metadata as they are.
+    fn left(&self, meta: &SecretMeta) -> bool {
+        let is_set = |(key, value): (&Text<_>, &Text<_>)| meta.labels.get(key.as_str()).map(String::as_str) == Some(value.as_str());
+        let is_gone = |key: &Text<_>| self.set_labels.contains_key(key) || !meta.labels.contains_key(key.as_str());
+        self.set_labels.iter().all(is_set) && self.remove_labels.iter().all(is_gone) && self.expiry.left(meta.expires_ms)
+    }
+}
+
 impl StateChange {
     const fn method(self) -> &'static str {
         match self {
@@ -86,7 +95,7 @@ impl Open {
             meta.expires_ms = change.expiry.applied(meta.expires_ms, permit.now())?;
             Ok(batch)
         };
-        self.change_meta(&permit, "UpdateSecretMetadata", expected, applied).await
+        self.change_meta(&permit, "UpdateSecretMetadata", expected, |meta| change.left(meta), applied).await
     }
 
     /// Disables, enables, destroys or restores a secret.
@@ -122,7 +131,7 @@ impl Open {
                 StateChange::Disable | StateChange::Enable => Ok(batch),
             }
         };
-        self.change_meta(&permit, change.method(), expected, applied).await
+        self.change_meta(&permit, change.method(), expected, |_| true, applied).await
     }
 
     async fn change_meta(
@@ -130,9 +139,10 @@ impl Open {
         permit: &Permit<SecretAt>,
         method: &'static str,
         expected: u64,
+        could_have_left: impl Fn(&SecretMeta) -> bool,
         apply: impl Fn(&Found, &mut SecretMeta, Batch) -> Result<Batch, Error>,
     ) -> Result<Unreleased<SecretInfo>, Error> {
-        let info = until_done(|| self.try_change_meta(permit, method, expected, &apply)).await?;
+        let info = until_done(|| self.try_change_meta(permit, method, expected, &could_have_left, &apply)).await?;
         let version = info.version;
         Ok(Unreleased::new(info).version(version))
     }
@@ -142,12 +152,13 @@ impl Open {
         permit: &Permit<SecretAt>,
         method: &'static str,
         expected: u64,
+        could_have_left: &impl Fn(&SecretMeta) -> bool,
         apply: &impl Fn(&Found, &mut SecretMeta, Batch) -> Result<Batch, Error>,
     ) -> Result<Option<SecretInfo>, Error> {
         let at = permit.granted();
         let place = self.place(at)?;
         let found = self.find_live(&place, at).await?;
-        if is_replay(permit, method, &found.meta) {
+        if is_replay(permit, method, &found.meta) && could_have_left(&found.meta) {
             return shown(at.name.clone(), &found.row.value, &found.meta, found.row.revision, permit).map(Some);
         }
         expect(found.row.revision, expected)?;

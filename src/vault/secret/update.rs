@@ -28,6 +28,13 @@ pub struct NewVersion {
     pub token: Option<TokenDetails>,
 }
 
+impl NewVersion {
+    /// Whether it could have left the metadata as they are.
+    fn left(&self, meta: &SecretMeta) -> bool {
+        self.expiry.left(meta.expires_ms) && self.token.as_ref().is_none_or(|token| meta.token == Some(token.into()))
+    }
+}
+
 impl Open {
     /// Replaces a secret's value.
     ///
@@ -45,7 +52,8 @@ impl Open {
         let found = self.find_live(&place, at).await?;
         let provider = found.meta.token.as_ref().map(|token| token.provider.as_str());
         let warnings = check_payload(&new.payload, provider, &place.namespace.info)?;
-        if is_replay(permit, METHOD, &found.meta) && place.open_both(self, &found.head())?.1.same_as(&new.payload) {
+        if is_replay(permit, METHOD, &found.meta) && new.left(&found.meta) && place.open_both(self, &found.head())?.1.same_as(&new.payload)
+        {
             let info = shown(at.name.clone(), &found.row.value, &found.meta, found.row.revision, permit)?;
             return Ok(Some((info, warnings)));
         }

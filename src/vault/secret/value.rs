@@ -50,6 +50,15 @@ impl Expiry {
             Self::At(time) => check_expiry(Some(time), now),
         }
     }
+
+    /// Whether it could have left this expiry.
+    pub(super) fn left(self, expires_ms: u64) -> bool {
+        match self {
+            Self::Unchanged => true,
+            Self::Never => expires_ms == 0,
+            Self::At(time) => expires_ms == time.unix_ms(),
+        }
+    }
 }
 
 /// The expiry in milliseconds, 0 for none; it must lie ahead.
