@@ -32,6 +32,8 @@ impl Open {
         let principal = permit.principal().map_or("", |principal| principal.id.as_str());
         let mut after =
             self.pages.read(principal, &filter, page_token)?.map(Key::new).transpose().map_err(|_| Error::Integrity("a page token"))?;
+        // What lies below a prefix comes after a secret that is named by the prefix itself.
+        after.get_or_insert_with(|| prefix_key.clone());
         let (mut items, mut bytes, mut looked_at) = (Vec::new(), 0, 0);
         loop {
             let wanted = PageSize::new((page.items - items.len()).max(1)).map_err(|_| Error::Integrity("a page's size"))?;

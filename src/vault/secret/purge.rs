@@ -1,10 +1,8 @@
 //! The end of a destroyed secret: its rows are deleted but for one without payload, which keeps its numbering.
 
 use crate::gate::{Permit, SecretAt, Unreleased};
-use crate::model::SecretId;
 use crate::storage::{BATCH_WRITES, Batch, Key, PageSize};
 
-use super::super::namespace::Namespace;
 use super::super::record::{SecretMeta, State};
 use super::super::{Error, Open};
 use super::create::lookup_key;
@@ -14,6 +12,8 @@ use super::state::without_job;
 use super::update::{expect, touch};
 
 const METHOD: &str = "PurgeSecret";
+/// Head, look-up and job.
+const LAST_BATCH_WRITES: usize = 3;
 
 impl Open {
     /// Deletes a destroyed secret's rows. Returns how many.
@@ -35,11 +35,13 @@ impl Open {
             _ => return Err(Error::State("the secret is not destroyed: destroy it first")),
         }
         expect(found.row.revision, expected)?;
-        // The older versions go first: whatever interrupts this, the secret is still destroyed and can be purged again.
-        let older = self.delete_older_versions(&place.namespace, found.head().secret).await?;
+        // What does not fit into one batch goes first: whatever interrupts this, the secret is still destroyed and can be
+        // purged again. A restore meanwhile changes the head, which every batch expects as it was found.
+        let (older, rest) = self.delete_older_versions(&place, &found).await?;
         let (batch, deleted) = self.last_batch(permit, &place, &found)?;
+        let batch = rest.iter().cloned().fold(batch, Batch::delete);
         let done = self.commit_head(permit, batch).await?;
-        Ok(done.map(|_| older + deleted))
+        Ok(done.map(|_| older + count(&rest) + deleted))
     }
 
     fn last_batch(&self, permit: &Permit<SecretAt>, place: &Place, found: &Found) -> Result<(Batch, u32), Error> {
@@ -58,18 +60,24 @@ impl Open {
         })
     }
 
-    async fn delete_older_versions(&self, namespace: &Namespace, secret: SecretId) -> Result<u32, Error> {
-        let prefix = row::versions_prefix(namespace.info.id, secret);
-        let at_once = PageSize::new(BATCH_WRITES).expect("64 is a page");
+    /// Deletes older versions until the rest fits into the last batch. Returns how many, and the rest.
+    async fn delete_older_versions(&self, place: &Place, found: &Found) -> Result<(u32, Vec<Key>), Error> {
+        let prefix = row::versions_prefix(place.namespace.info.id, found.head().secret);
+        let at_once = PageSize::new(BATCH_WRITES - LAST_BATCH_WRITES).expect("61 is a page");
         let mut deleted = 0;
         loop {
             let page = self.rows.store.scan(&prefix, None, at_once).await?;
             let keys: Vec<Key> = page.rows.into_iter().map(|(key, _)| key).collect();
-            if keys.is_empty() {
-                return Ok(deleted);
+            if !page.more {
+                return Ok((deleted, keys));
             }
-            deleted += u32::try_from(keys.len()).expect("at most 64");
-            self.rows.store.commit(keys.into_iter().fold(Batch::new(), Batch::delete)).await?;
+            deleted += count(&keys);
+            let unchanged = Batch::new().expecting(place.key.clone(), found.row.revision);
+            self.rows.store.commit(keys.into_iter().fold(unchanged, Batch::delete)).await?;
         }
     }
+}
+
+fn count(keys: &[Key]) -> u32 {
+    u32::try_from(keys.len()).expect("at most a page")
 }
