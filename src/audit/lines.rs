@@ -20,22 +20,21 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// Reads the segment that begins with `first`. Its lines end at the first byte of zero (never written as yet), at the end
-    /// of the file, or before `next`, the sequence with which the next segment begins: what lies beyond was written by a
-    /// group that failed.
+    /// Reads the segment that begins with `first`. Its lines end at the first byte of zero (never written as yet) or at the end
+    /// of the file. Where `next` is given, the next segment begins with that sequence: lines from there on were left by a group
+    /// that failed, and are nobody's entries. Readers ask each segment for its own sequences alone, so they never see them.
     ///
     /// # Errors
     /// `Damaged` if it ends before `next`.
     pub(super) fn load(folder: &Path, first: u64, next: Option<u64>) -> Result<Self, AuditError> {
         let file = folder.join(segment_name(first));
         let bytes = fs::read(&file).map_err(AuditError::io("read", &file))?;
-        let mut lines = Self { file, first, starts: starts(&bytes), bytes };
+        let lines = Self { file, first, starts: starts(&bytes), bytes };
         if let Some(next) = next {
             let expected = usize::try_from(next - first).unwrap_or(usize::MAX);
             if lines.count() < expected {
                 return Err(lines.damaged(lines.count(), "entries are missing between this segment and the next"));
             }
-            lines.starts.truncate(expected + 1);
         }
         Ok(lines)
     }

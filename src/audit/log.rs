@@ -13,7 +13,7 @@ use super::recover::{Recovered, recover};
 use super::segment::{Folder, segment_name, segments_in};
 use super::spare::Spare;
 use super::writer::Writer;
-use super::{AuditError, Draft, Pending, Written};
+use super::{AuditError, Draft, Importance, Pending, Written};
 use crate::model::{Clock, Timestamp};
 
 const LEAST_SEGMENT_BYTES: u64 = 64 * 1024;
@@ -27,7 +27,7 @@ pub struct AuditOptions {
     pub node: String,
     /// Size at which a segment is closed, 64 KiB to 64 MiB; that much room is held ready twice.
     pub segment_bytes: u64,
-    /// The last room of a segment, for entries of [`super::Importance::Always`] when no further segment can be made; at most
+    /// The last room of a segment, for entries of [`Importance::Always`] when no further segment can be made; at most
     /// half of a segment.
     pub reserve_bytes: u64,
     /// How long the writer waits at most for callers to come back before it takes the next group, while there are several.
@@ -47,7 +47,7 @@ pub struct AuditLog {
 pub enum Condition {
     /// They can.
     Writable,
-    /// They cannot; only those of [`super::Importance::Always`], if there is room in the reserve. It ends by itself when the
+    /// They cannot; only those of [`Importance::Always`], if there is room in the reserve. It ends by itself when the
     /// fault does.
     Failing {
         /// What is wrong.
@@ -131,14 +131,25 @@ impl AuditLog {
 
     /// Queues an entry at once, and resolves when it is on disk. Only then may what it speaks of leave the vault.
     ///
+    /// An entry of [`Importance::Always`] that was refused is queued once more, since it may have shared its group with
+    /// ordinary ones that had no claim to the reserve. Its number may then be another than the first.
+    ///
     /// # Errors
     /// As for [`AuditLog::enqueue`], and `Unwritable` if the entry did not become durable.
     pub fn append(&self, draft: Draft) -> impl Future<Output = Result<Written, AuditError>> + Send + use<> {
-        let pending = self.enqueue(draft);
-        async move { pending?.await }
+        let (shared, clock) = (Arc::clone(&self.shared), Arc::clone(&self.clock));
+        let (body, importance) = (draft.render(), draft.importance);
+        let first = shared.push(&body, importance, clock.now());
+        async move {
+            match first?.await {
+                Err(AuditError::Unwritable(_)) if importance == Importance::Always => shared.push(&body, importance, clock.now())?.await,
+                end => end,
+            }
+        }
     }
 
-    /// Queues an entry behind those queued before. Its [`Pending`] may be dropped: the entry rides with its group all the same.
+    /// Queues an entry behind those queued before. Its [`Pending`] may be dropped: the entry rides with its group all the same,
+    /// and shares its end.
     ///
     /// # Errors
     /// `TooLong`; `Busy` if too much waits; `Unwritable` if the log fails or only the reserve is left; `Closed`. Nothing was

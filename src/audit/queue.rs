@@ -24,7 +24,7 @@ pub(super) struct Queue {
     prefix: Prefix,
     bytes: Vec<u8>,
     pub(super) count: usize,
-    is_important: bool,
+    ordinary: bool,
     group: Arc<Group>,
     oldest: Option<Instant>,
     in_flight: Option<Instant>,
@@ -57,8 +57,8 @@ pub(super) struct Batch {
     pub(super) bytes: Vec<u8>,
     pub(super) count: usize,
     pub(super) first: u64,
-    /// Whether an entry in it may use the reserve.
-    pub(super) is_important: bool,
+    /// Whether an ordinary entry is among them: the group may not use the reserve then.
+    pub(super) ordinary: bool,
     pub(super) group: Arc<Group>,
 }
 
@@ -100,7 +100,7 @@ impl Queue {
             prefix: Prefix { time, stamp: time.to_string(), node: quoted },
             bytes: Vec::new(),
             count: 0,
-            is_important: false,
+            ordinary: false,
             group: Arc::default(),
             oldest: None,
             in_flight: None,
@@ -130,7 +130,7 @@ impl Queue {
         let written = Written { sequence: self.next, time: self.prefix.time };
         self.next += 1;
         self.count += 1;
-        self.is_important |= importance == Importance::Always;
+        self.ordinary |= importance == Importance::Ordinary;
         self.oldest.get_or_insert_with(Instant::now);
         Ok(Pending::new(Arc::clone(&self.group), written))
     }
@@ -143,17 +143,22 @@ impl Queue {
             self.poked = true;
             return Err(AuditError::Unwritable(fault.why.clone()));
         }
-        let (most, kept) = match importance {
-            Importance::Ordinary => (GROUP_BYTES / 2, self.reserve),
-            Importance::Always => (GROUP_BYTES, 0),
+        let (most, needed) = match importance {
+            Importance::Ordinary => (GROUP_BYTES / 2, self.least_for_ordinary()),
+            Importance::Always => (GROUP_BYTES, queued as u64),
         };
         if queued > most {
             return Err(AuditError::Busy);
         }
         match &self.no_spare {
-            Some(fault) if queued as u64 + kept > self.room => Err(AuditError::Unwritable(fault.why.clone())),
+            Some(fault) if needed > self.room => Err(AuditError::Unwritable(fault.why.clone())),
             _ => Ok(()),
         }
+    }
+
+    /// The room that must be left for an ordinary entry of any length, so that those are all taken or all refused.
+    fn least_for_ordinary(&self) -> u64 {
+        (self.bytes.len() + LINE_BYTES) as u64 + self.reserve
     }
 
     /// All that waits, as one group; `buffer` is used for what comes next.
@@ -162,8 +167,8 @@ impl Queue {
         let count = std::mem::take(&mut self.count);
         self.room = self.room.saturating_sub(bytes.len() as u64);
         self.in_flight = self.oldest.take();
-        let is_important = std::mem::take(&mut self.is_important);
-        Batch { bytes, count, first: self.next - count as u64, is_important, group: std::mem::take(&mut self.group) }
+        let (ordinary, group) = (std::mem::take(&mut self.ordinary), std::mem::take(&mut self.group));
+        Batch { bytes, count, first: self.next - count as u64, ordinary, group }
     }
 
     /// The batch is on disk.
@@ -177,7 +182,7 @@ impl Queue {
     pub(super) fn give_up(&mut self) -> Arc<Group> {
         self.bytes.clear();
         self.count = 0;
-        self.is_important = false;
+        self.ordinary = false;
         self.oldest = None;
         self.in_flight = None;
         self.next = self.durable + 1;
@@ -186,8 +191,7 @@ impl Queue {
 
     /// What keeps ordinary entries out, if anything does.
     pub(super) fn obstacle(&self) -> Option<&Fault> {
-        // The longest ordinary entry would not fit before the reserve any more.
-        let reserve_only = (self.bytes.len() + LINE_BYTES) as u64 + self.reserve > self.room;
+        let reserve_only = self.least_for_ordinary() > self.room;
         self.fault.as_ref().or_else(|| self.no_spare.as_ref().filter(|_| reserve_only))
     }
 

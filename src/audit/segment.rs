@@ -34,8 +34,12 @@ pub(super) struct Segment {
     pub(super) length: u64,
 }
 
-/// Device and inode: two paths with the same identity are the same file.
-type Identity = (u64, u64);
+/// Two paths with the same identity are the same file.
+#[derive(Debug, PartialEq, Eq)]
+struct Identity {
+    device: u64,
+    inode: u64,
+}
 
 impl Folder {
     /// Makes the folder if there is none (its parent must exist), narrows its mode to 0700 and locks it.
@@ -190,7 +194,7 @@ fn narrow(file: &File, metadata: &Metadata, mode: u32) -> io::Result<()> {
 }
 
 fn identity(metadata: &Metadata) -> Identity {
-    (metadata.dev(), metadata.ino())
+    Identity { device: metadata.dev(), inode: metadata.ino() }
 }
 
 #[cfg(test)]

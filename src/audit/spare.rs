@@ -16,6 +16,8 @@ pub(super) struct Spare {
     folder: Arc<Folder>,
     bytes: u64,
     state: State,
+    /// Why the last attempt failed. It stays known while the next one is under way.
+    failed: Option<Arc<str>>,
 }
 
 enum State {
@@ -32,17 +34,23 @@ impl Spare {
     /// Begins to prepare one of `bytes`.
     pub(super) fn begin(folder: Arc<Folder>, bytes: u64) -> Self {
         let state = State::prepare(&folder, bytes, None);
-        Self { folder, bytes, state }
+        Self { folder, bytes, state, failed: None }
     }
 
     /// The spare; waits for it if it is being prepared. Whoever takes it calls [`Spare::begin_next`] when it has its name.
     pub(super) fn take(&mut self) -> Result<File, Arc<str>> {
-        let settled = std::mem::replace(&mut self.state, State::taken()).settled();
-        settled.map_err(|missing| {
-            let why = missing.why.clone();
-            self.state = State::Settled(Err(missing));
-            why
-        })
+        self.wait()?;
+        std::mem::replace(&mut self.state, State::taken()).settled().map_err(|missing| missing.why)
+    }
+
+    /// Waits until it is ready, or known to be missing.
+    pub(super) fn wait(&mut self) -> Result<(), Arc<str>> {
+        self.state = State::Settled(std::mem::replace(&mut self.state, State::taken()).settled());
+        self.failed = match &self.state {
+            State::Settled(Err(missing)) => Some(missing.why.clone()),
+            _ => None,
+        };
+        self.failed.clone().map_or(Ok(()), Err)
     }
 
     /// Cuts the trailing zeros of the segment before, and begins to prepare the spare after the one taken.
@@ -50,17 +58,19 @@ impl Spare {
         self.state = State::prepare(&self.folder, self.bytes, closed);
     }
 
-    /// Why there is none, if the last attempt failed. Tries again once a second.
+    /// Why there is none, from the first failure until one is ready. Tries again once a second.
     pub(super) fn missing(&mut self) -> Option<Arc<str>> {
-        if matches!(&self.state, State::Preparing(thread) if thread.is_finished()) {
-            self.state = State::Settled(std::mem::replace(&mut self.state, State::taken()).settled());
+        let settled = match &self.state {
+            State::Preparing(thread) => thread.is_finished(),
+            State::Settled(_) => true,
+        };
+        if settled {
+            drop(self.wait());
         }
-        let State::Settled(Err(missing)) = &self.state else { return None };
-        let why = missing.why.clone();
-        if missing.since.elapsed() >= RETRY {
+        if matches!(&self.state, State::Settled(Err(missing)) if missing.since.elapsed() >= RETRY) {
             self.retry();
         }
-        Some(why)
+        self.failed.clone()
     }
 
     /// The spare; if there is none, one more attempt is made at once and waited for.

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use super::group::Refused;
 use super::queue::{Batch, Fault, Queue, Shared};
-use super::segment::{Folder, Segment};
+use super::segment::{Folder, Segment, fill};
 use super::spare::Spare;
 use crate::model::Clock;
 
@@ -22,6 +22,8 @@ use crate::model::Clock;
 const TICK: Duration = Duration::from_secs(1);
 /// Least time between two attempts to get out of a fault.
 const RETRY: Duration = Duration::from_millis(250);
+/// What is written to a fresh segment to see whether it can be.
+const PROBE_BYTES: u64 = 4096;
 /// From this many callers at once the writer waits for them to come back before it takes the next group.
 const PAUSE_FROM: usize = 4;
 
@@ -32,7 +34,6 @@ pub(super) struct Writer {
     pub(super) segment: Segment,
     pub(super) spare: Spare,
     pub(super) segment_bytes: u64,
-    /// The last room of a segment, which ordinary entries leave free.
     pub(super) reserve_bytes: u64,
     pub(super) pause: Duration,
     pub(super) callers: usize,
@@ -103,12 +104,12 @@ impl Writer {
     fn write(&mut self, batch: &Batch) -> Result<(), Stop> {
         self.check_in_place().map_err(Stop::Fault)?;
         let end = self.segment.length + batch.bytes.len() as u64;
-        if self.segment.length > 0 && end > self.segment_bytes - self.reserve_bytes {
-            match self.rotate(batch.first) {
-                // The reserve is for this: nothing ordinary has been written into it.
-                Err(Stop::NoRoom(_)) if batch.is_important && end <= self.segment_bytes => {}
-                rotated => rotated?,
-            }
+        if batch.ordinary && end + self.reserve_bytes > self.segment_bytes {
+            // The reserve may be given away only when there is another: being prepared is not enough.
+            self.spare.wait().map_err(Stop::NoRoom)?;
+        }
+        if self.segment.length > 0 && end > self.segment_bytes {
+            self.rotate(batch.first)?;
         }
         self.segment.append(&batch.bytes).map_err(|error| Stop::Fault(why("write", &error)))
     }
@@ -209,6 +210,9 @@ impl Writer {
             true => (self.segment.first, self.segment.length),
             false => (self.shared.lock().durable + 1, 0),
         };
+        // A spare made before the fault proves nothing: its last block is written once more.
+        let end = self.segment_bytes;
+        fill(&file, end.saturating_sub(PROBE_BYTES), end).map_err(|error| why("write to a fresh segment", &error))?;
         copy(&self.segment.file, &file, length).map_err(|error| why("write the removed segment again", &error))?;
         self.folder.name_spare(first, empty && !removed).map_err(|error| why("name a fresh segment", &error))?;
         self.segment = Segment { first, file, length };

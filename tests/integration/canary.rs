@@ -1,156 +1,203 @@
-//! A token in every field of every RPC: it stands in no log, no error and no file.
-
-use std::collections::BTreeMap;
+//! A token put into every field of every call, and then searched for in everything that the server has written or answered.
 
 use prost::Message;
-use prost_types::field_descriptor_proto::Type;
-use prost_types::{DescriptorProto, FieldDescriptorProto, FileDescriptorSet};
-use strongroom::api::{DESCRIPTORS, Method};
-use strongroom::model::Environment;
+use strongroom::api::{self, Method};
+use strongroom::client::Reveal;
+use tonic::metadata::MetadataValue;
 use tonic::transport::Channel;
+use tonic::{Code, Request, Status};
 
-use crate::harness::{Running, Site, person, workload};
-use crate::wire::{Subject, channel, request, send};
+use crate::harness::{person, workload};
+use crate::requests::{Probe, Subject, message, text_fields};
+use crate::stage::{EVERYTHING, Stage, bytes, named};
+use crate::wire::{ask, code, send, send_with};
 
-/// All messages of the API by full name, and the request of each RPC.
-struct Schema {
-    messages: BTreeMap<String, DescriptorProto>,
-    requests: BTreeMap<String, String>,
+/// As long as a WePay token, and of its form.
+const HEX: &str = "c0ffee5ca1ab1e0ddba11facade0deadbeef5eed0fa11c0de5afe7ea1ca5cade";
+/// A value that looks like nothing.
+const WORD: &str = "quillfeather-marmalade-7";
+/// What stands in the audit log, so that a search that finds nothing there is wrong.
+const CONTROL: &str = "the canary's own control";
+
+fn token() -> String {
+    format!("STAGE_{HEX}")
 }
 
-impl Schema {
-    fn new() -> Self {
-        let set = FileDescriptorSet::decode(DESCRIPTORS).expect("the build's own descriptors");
-        let (mut messages, mut requests) = (BTreeMap::new(), BTreeMap::new());
-        for file in &set.file {
-            for message in &file.message_type {
-                gather(&format!(".{}", file.package()), message, &mut messages);
-            }
-            for method in file.service.iter().flat_map(|service| &service.method) {
-                requests.insert(method.name().to_owned(), method.input_type().to_owned());
-            }
-        }
-        Self { messages, requests }
+/// What must be found nowhere: the token and the word, as they are, in capitals, in hex and in base64's three positions.
+fn needles() -> Vec<Vec<u8>> {
+    let mut needles = Vec::new();
+    for canary in [HEX, WORD] {
+        let binary = hex::decode(canary).unwrap_or_default();
+        needles.extend([canary.as_bytes().to_vec(), canary.to_uppercase().into_bytes(), hex::encode(canary).into_bytes()]);
+        needles.extend(Some(binary).filter(|binary| !binary.is_empty()));
+        // From the second group on, so that it does not matter what stands before.
+        needles.extend((0..3).map(|skip| base64(&canary.as_bytes()[skip..skip + 18])));
     }
-
-    /// The ways to every text or bytes field of a message: field numbers from the outside in, and its name.
-    fn fields(&self, message: &str) -> Vec<(Vec<i32>, String)> {
-        let mut found = Vec::new();
-        for field in &self.messages[message].field {
-            match field.r#type() {
-                Type::String | Type::Bytes => found.push((vec![field.number()], field.name().to_owned())),
-                Type::Message => found.extend(self.fields(field.type_name()).into_iter().map(|(way, name)| {
-                    let outer = std::iter::once(field.number()).chain(way).collect();
-                    (outer, format!("{}.{name}", field.name()))
-                })),
-                _ => {}
-            }
-        }
-        found
-    }
-
-    fn every_field(&self) -> impl Iterator<Item = &FieldDescriptorProto> {
-        self.messages.values().flat_map(|message| &message.field)
-    }
+    needles
 }
 
-fn gather(scope: &str, message: &DescriptorProto, into: &mut BTreeMap<String, DescriptorProto>) {
-    let name = format!("{scope}.{}", message.name());
-    message.nested_type.iter().for_each(|nested| gather(&name, nested, into));
-    into.insert(name, message.clone());
-}
-
-/// The field at the end of a way, with this value, as it goes on the wire: length-delimited at every step.
-fn encoded(way: &[i32], value: &[u8]) -> Vec<u8> {
-    let (number, rest) = way.split_first().expect("a way has an end");
-    let inner = if rest.is_empty() { value.to_vec() } else { encoded(rest, value) };
-    let mut out = Vec::new();
-    prost::encoding::encode_varint(u64::try_from(*number).expect("positive") << 3 | 2, &mut out);
-    prost::encoding::encode_varint(inner.len() as u64, &mut out);
-    out.extend(inner);
-    out
+fn base64(bytes: &[u8]) -> Vec<u8> {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = Vec::new();
+    for group in bytes.chunks_exact(3) {
+        let bits = u32::from_be_bytes([0, group[0], group[1], group[2]]);
+        text.extend([18, 12, 6, 0].map(|shift| DIGITS[(bits >> shift & 63) as usize]));
+    }
+    text
 }
 
 fn holds(haystack: &[u8], needle: &[u8]) -> bool {
     haystack.windows(needle.len()).any(|window| window == needle)
 }
 
-async fn everybody(site: &Site, running: &Running) -> Vec<Channel> {
-    site.make_namespace(running, "here", Environment::Stage).await;
-    let mut channels = vec![channel(site, running, &person("ana")).await, channel(site, running, &workload("outsider")).await];
-    for (role, namespace) in
-        [("backend", Some("here")), ("writer", Some("here")), ("key-admin", None), ("auditor", None), ("custodian", None)]
-    {
-        site.bind(running, role, &person(role), namespace).await;
-        channels.push(channel(site, running, &person(role)).await);
+/// Everything that a refusal tells.
+fn told(status: &Status) -> Vec<u8> {
+    let metadata = format!("{:?}", status.metadata());
+    [status.message().as_bytes(), status.details(), metadata.as_bytes()].concat()
+}
+
+struct Scene {
+    stage: Stage,
+    callers: Vec<Channel>,
+    subject: Subject,
+    /// Where an answer held what it should not.
+    leaks: Vec<String>,
+    answered: usize,
+}
+
+impl Scene {
+    async fn set() -> Self {
+        let stage = Stage::new("[audit]\nsegment_bytes = 1048576\n").await;
+        let namespace = stage.namespace().await;
+        let owner = stage.holder(&namespace, &[EVERYTHING]).await;
+        let vault = stage.role(&[EVERYTHING]).await;
+        stage.bind(&vault, &owner, None).await;
+        let client = stage.client(&owner).await;
+        let subject = stage.subject(&namespace, &client).await;
+        let reader = person("operator-of-canary");
+        stage.bind("reader", &reader, Some(&namespace)).await;
+        client.reveal_secret(Reveal::latest(&named(&subject.secret)).reason(CONTROL)).await.expect("revealed");
+        let mut callers = Vec::new();
+        for id in [owner, person("ana"), reader, workload("nobody-of-canary")] {
+            callers.push(stage.channel(&id).await);
+        }
+        Self { stage, callers, subject, leaks: Vec::new(), answered: 0 }
     }
-    channels
+
+    /// Sends it as everybody, and looks at what comes back.
+    async fn send(&mut self, what: &str, path: &str, request: &[u8]) {
+        for number in 0..self.callers.len() {
+            let answer = send(&self.callers[number], path, request.to_vec()).await;
+            self.look(what, answer);
+        }
+    }
+
+    fn look(&mut self, what: &str, answer: Result<Vec<u8>, Status>) {
+        let (code, text) = match &answer {
+            Ok(message) => (Code::Ok, message.clone()),
+            Err(status) => (status.code(), told(status)),
+        };
+        self.answered += 1;
+        if needles().iter().any(|needle| holds(&text, needle)) {
+            self.leaks.push(format!("the answer ({code:?}) to {what}"));
+        }
+    }
+
+    async fn in_every_text_field(&mut self) {
+        for method in Method::ALL.iter().copied() {
+            for (position, field) in text_fields(method).into_iter().enumerate() {
+                let mut texts = vec![token(), format!("see {} please", token()), token().to_lowercase(), format!("Bearer {HEX}")];
+                if matches!(field, "payload" | "passphrase") {
+                    texts.push(WORD.to_owned());
+                }
+                for text in texts {
+                    let subject = Subject { number: self.stage.number(), ..self.subject.clone() };
+                    let absent = format!("{}/made/{}", subject.namespace, subject.number);
+                    let subject = Subject { absent, ..subject };
+                    let request = message(method, &subject, &mut Probe::at(position, &text));
+                    self.send(&format!("{method:?} with the canary in {field}"), method.path(), &request).await;
+                }
+            }
+        }
+    }
+
+    /// What no proper client sends: broken, oversized and unknown things that hold the canary.
+    async fn in_malformed_requests(&mut self) {
+        let text = token();
+        let broken = |head: &[u8]| [head, text.as_bytes(), WORD.as_bytes()].concat();
+        let shapes = [
+            ("a length beyond the end", broken(&[0x0a, 0xff, 0x7f])),
+            ("text that is no UTF-8", [&[0x0a, 80, 0xff][..], &broken(&[])[..79]].concat()),
+            ("the wrong wire type", broken(&[0x0b])),
+            ("an endless number", broken(&[0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff])),
+            ("an unknown field", [&[0xfa, 0x3f, 70][..], text.as_bytes()].concat()),
+            ("nothing but the canary", text.clone().into_bytes()),
+            ("a message that is too long", text.as_bytes().repeat(5_000)),
+        ];
+        // An unknown field is none of the server's business: `Seal` would seal.
+        for method in Method::ALL.iter().copied().filter(|method| *method != Method::Seal) {
+            for (what, shape) in &shapes {
+                self.send(&format!("{method:?}: {what}"), method.path(), shape).await;
+            }
+        }
+        for path in [format!("/strongroom.v1.SecretService/{text}"), format!("/{text}/RevealSecret")] {
+            self.send("an unknown path", &path, &[]).await;
+        }
+        let unknown = api::CreateNamespaceRequest { name: "unknown".to_owned(), environment: 4711, limits: None, request_id: text.clone() };
+        self.send("an unknown number of an enum", Method::CreateNamespace.path(), &unknown.encode_to_vec()).await;
+        for key in ["grpc-timeout", "authorization", "x-request-id", "user-agent"] {
+            let mut request = Request::new(message(Method::DescribeSecret, &self.subject, &mut Probe::none()));
+            request.metadata_mut().insert(key, MetadataValue::try_from(&text).expect("plain"));
+            let answer = send_with(&self.callers[0], Method::DescribeSecret.path(), request).await;
+            self.look(&format!("{key} in the metadata"), answer);
+        }
+    }
+
+    /// The files and the log of the server that hold one of the needles.
+    fn written(&self) -> Vec<String> {
+        let mut places = vec![("the log".to_owned(), self.stage.running.log().into_bytes())];
+        for folder in ["data", "audit"] {
+            places.extend(self.stage.site.files(folder).into_iter().map(|(path, content)| (path.display().to_string(), content)));
+        }
+        let needles = needles();
+        places.retain(|(_, content)| needles.iter().any(|needle| holds(content, needle)));
+        places.into_iter().map(|(place, _)| place).collect()
+    }
 }
 
 // immune: row-40
 // immune: row-41
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_in_any_field_stands_in_no_log_error_or_file() {
-    let site = Site::with_vault("");
-    let running = site.start_open().await;
-    let channels = everybody(&site, &running).await;
-    let schema = Schema::new();
-    let canary = format!("STAGE_{}", "00facade".repeat(8));
-    let (mut fields, mut answers) = (0, 0);
-    for method in Method::ALL.iter().copied() {
-        for (way, field) in schema.fields(&schema.requests[method.name()]) {
-            fields += 1;
-            for (number, channel) in channels.iter().enumerate() {
-                let subject = Subject {
-                    secret: format!("here/{fields}"),
-                    revision: 1,
-                    absent: format!("here/{fields}-{number}"),
-                    namespace: "here".to_owned(),
-                    role: ("nobody".to_owned(), 1),
-                    binding: "0".repeat(32),
-                    number: fields * 100 + number,
-                };
-                // Later fields of a message win over earlier ones: a good request, but for the one field.
-                let bytes = [request(method, &subject), encoded(&way, canary.as_bytes())].concat();
-                match send(channel, method, bytes).await {
-                    // A value that the caller may have comes back as it is; nothing else repeats it.
-                    Ok(answer) => assert!(!holds(answer.get_ref(), canary.as_bytes()), "{method:?}.{field}"),
-                    Err(status) => {
-                        let shown = format!("{status:?} {:?}", String::from_utf8_lossy(status.details()));
-                        assert!(!shown.contains(&canary), "{method:?}.{field}: {shown}");
-                    }
-                }
-                answers += 1;
-            }
-        }
-    }
-    assert!(fields > 80 && answers == fields * channels.len(), "{fields} fields, {answers} answers");
-    // Garbage around it, and a message that is too long.
-    for bytes in [
-        [b"\xff\xff\xff\x0f", canary.as_bytes()].concat(),
-        canary.repeat(8_000).into_bytes(),
-        [&[0x0a, 0xff, 0x7f][..], canary.as_bytes()].concat(),
-    ] {
-        let status = send(&channels[0], Method::RevealSecret, bytes).await.expect_err("refused");
-        assert!(!format!("{status:?}").contains(&canary));
-    }
-    let log = running.log();
-    assert!(running.stop());
-    assert!(!log.contains(&canary), "the server's log");
-    for (path, bytes) in site.files("audit").into_iter().chain(site.files("data")) {
-        assert!(!holds(&bytes, canary.as_bytes()), "{}", path.display());
-    }
-}
+async fn a_value_is_found_nowhere_but_in_the_answer_that_reveals_it() {
+    let mut scene = Scene::set().await;
+    scene.in_every_text_field().await;
+    scene.in_malformed_requests().await;
 
-// immune: row-36
-// immune: row-42
-#[test]
-fn no_field_of_the_api_chooses_a_nonce_or_names_a_file() {
-    let schema = Schema::new();
-    for field in schema.every_field() {
-        let words: Vec<_> = field.name().split('_').collect();
-        for forbidden in ["nonce", "iv", "salt", "aad", "file", "folder", "directory", "plugin", "command", "url"] {
-            assert!(!words.contains(&forbidden), "{}", field.name());
-        }
+    // Stored it was, and comes out as it went in.
+    for (number, value) in [token(), WORD.to_owned()].into_iter().enumerate() {
+        let name = format!("{}/control/{number}", scene.subject.namespace);
+        let create = api::CreateSecretRequest { name: name.clone(), payload: value.clone().into_bytes(), ..Default::default() };
+        send(&scene.callers[0], Method::CreateSecret.path(), create.encode_to_vec()).await.expect("stored");
+        let reveal = api::RevealSecretRequest { name, ..Default::default() };
+        let answer: api::RevealSecretResponse = ask(&scene.callers[0], Method::RevealSecret, &reveal).await.expect("revealed");
+        assert_eq!(answer.payload, value.into_bytes());
     }
+    // A wrong passphrase on a sealed vault is a secret, too.
+    let cleo = scene.stage.site.client(&scene.stage.running, &person("cleo")).await;
+    cleo.seal("").await.expect("sealed");
+    for passphrase in [token(), WORD.to_owned(), "x".repeat(2_000) + &token()] {
+        let request = api::UnsealRequest { passphrase: passphrase.clone().into_bytes() };
+        let channel = scene.stage.channel(&person("cleo")).await;
+        let answer = send(&channel, Method::Unseal.path(), request.encode_to_vec()).await;
+        assert_ne!(code(&answer), Code::Ok);
+        scene.look("a wrong passphrase", answer);
+        let typed = cleo.unseal(bytes(&passphrase)).await.expect_err("refused");
+        assert!(!needles().iter().any(|needle| holds(format!("{typed} {typed:?}").as_bytes(), needle)));
+    }
+
+    let audit = scene.stage.site.files("audit");
+    assert!(audit.iter().any(|(_, content)| holds(content, CONTROL.as_bytes())), "the search does not even find what is there");
+    assert!(scene.answered > 1_000, "{} answers only", scene.answered);
+    assert!(scene.leaks.is_empty(), "{}", scene.leaks.join("\n"));
+    assert_eq!(scene.written(), Vec::<String>::new(), "they hold the canary");
 }

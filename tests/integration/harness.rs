@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use strongroom::client::{BindingScope, Client, ClientOptions, Credentials, NewBinding, NewNamespace};
 use strongroom::model::{Clock, Environment, SecretBytes, SpiffeId, SystemClock};
-use strongroom::pki::{Authority, private_folder, write_private};
+use strongroom::pki::{Authority, LeafProfile, private_folder, write_private};
 use tempfile::TempDir;
 
 /// The program under test.
@@ -40,6 +40,7 @@ pub(crate) fn server_id() -> SpiffeId {
 /// A folder with certificates and configuration, and a vault once it was made.
 pub(crate) struct Site {
     folder: TempDir,
+    issuing: Mutex<()>,
     workloads: Authority,
     operators: Authority,
     /// Of the store and of the log.
@@ -61,6 +62,7 @@ impl Site {
             |name: &str, domain: &str| Authority::create(name, domain.parse().expect("valid"), SystemClock.now()).expect("an authority");
         let site = Self {
             folder,
+            issuing: Mutex::new(()),
             workloads: create("workloads", WORKLOADS),
             operators: create("operators", OPERATORS),
             folders: ["data", "audit"],
@@ -174,15 +176,17 @@ impl Site {
         let is_operator = id.trust_domain().as_str() == OPERATORS;
         let name = id.as_str().rsplit('/').next().expect("an id has a path");
         let authority = if is_operator { &self.operators } else { &self.workloads };
+        let _alone = self.issuing.lock().expect("no test panics in here");
         if !self.pki(name, "pem").exists() {
             self.write_leaf(name, &authority.issue_client(id, SystemClock.now(), LIFETIME).expect("issued"));
         }
         Credentials { ca: self.pki("workload-ca", "pem"), certificate: self.pki(name, "pem"), key: self.pki(name, "key") }
     }
 
-    /// Files of a certificate that the programs' CA signs, whatever it says.
-    pub(crate) fn issue_as_workload(&self, profile: &strongroom::pki::LeafProfile, name: &str) -> Credentials {
-        self.write_leaf(name, &self.workloads.issue(profile).expect("signed"));
+    /// Files of a leaf that says what the test wants, signed by the authority of people or of programs.
+    pub(crate) fn forge(&self, name: &str, by_operators: bool, profile: &LeafProfile) -> Credentials {
+        let authority = if by_operators { &self.operators } else { &self.workloads };
+        self.write_leaf(name, &authority.issue(profile).expect("issued"));
         Credentials { ca: self.pki("workload-ca", "pem"), certificate: self.pki(name, "pem"), key: self.pki(name, "key") }
     }
 

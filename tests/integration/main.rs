@@ -2,26 +2,52 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `canary` | a token in every field stands in no log, error or file |
+//! | `boundaries` | absent or forbidden, other namespaces' objects, other callers' page tokens |
+//! | `canary` | a token in every field of every call, searched for in everything written and answered |
 //! | `cli` | the program as people and scripts use it |
 //! | `documents` | what README and docs say is what is there |
 //! | `faults` | log or store cannot be written |
 //! | `harness` | a real server process, certificates and clients for everybody |
+//! | `host` | modes of files, pins, empty folders, a store that was put back |
+//! | `keys` | key versions, made while the vault serves |
 //! | `kill` | SIGKILL at random instants |
 //! | `layers` | no module imports what lies above or beside it |
+//! | `limits` | bounds at their edge |
+//! | `lists` | what lists and look-ups show, against an evaluator of its own |
 //! | `matrix` | every RPC × identity × sealed or open |
-//! | `rows` | faults that others had |
+//! | `names` | names have one spelling, and nothing in them means more than itself |
+//! | `pages` | lists in pages that fit into one message |
+//! | `proofs` | what a connection proves, and what it does not |
+//! | `record` | what stands in the audit log, line by line |
+//! | `requests` | a proper request of every RPC, and a probe for its text fields |
+//! | `roles` | patterns, times, who may give what, and that taking away works at once |
+//! | `secrets` | what becomes of a secret |
+//! | `shape` | what no field of the API may be |
+//! | `stage` | a server that several tests share |
 //! | `story` | the smallest story: made, opened, stored, read, restarted |
-//! | `wire` | every RPC as a raw call |
+//! | `wire` | calls as bytes on the wire |
 
+mod boundaries;
 mod canary;
 mod cli;
 mod documents;
 mod faults;
 mod harness;
+mod host;
+mod keys;
 mod kill;
 mod layers;
+mod limits;
+mod lists;
 mod matrix;
-mod rows;
+mod names;
+mod pages;
+mod proofs;
+mod record;
+mod requests;
+mod roles;
+mod secrets;
+mod shape;
+mod stage;
 mod story;
 mod wire;

@@ -1,109 +1,74 @@
-//! Every RPC as raw bytes, without the typed client, which refuses some of them before they are sent.
+//! Calls as bytes on the wire, without the typed client, which refuses some requests before they are sent.
 
+use http::uri::PathAndQuery;
 use prost::Message;
 use prost::bytes::{Buf, BufMut};
-use strongroom::api::{self, Method};
+use strongroom::api::Method;
 use strongroom::client::tls::{ClientFiles, ClientTls, Timeouts, connect};
+use strongroom::client::{Client, ClientError, ClientOptions, Credentials};
 use strongroom::model::SpiffeId;
+use tonic::client::Grpc;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::transport::Channel;
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 
-use crate::harness::{PASSPHRASE, Running, Site, server_id};
-
-/// What the requests of [`request`] are about.
-#[derive(Debug, Clone)]
-pub(crate) struct Subject {
-    /// A secret that is there, enabled; for `RestoreSecret` and `PurgeSecret` destroyed.
-    pub(crate) secret: String,
-    /// Its revision.
-    pub(crate) revision: u64,
-    /// A name that holds nothing.
-    pub(crate) absent: String,
-    /// The namespace of both.
-    pub(crate) namespace: String,
-    /// A custom role, and its revision.
-    pub(crate) role: (String, u64),
-    /// A binding in the namespace.
-    pub(crate) binding: String,
-    /// Makes names unique.
-    pub(crate) number: usize,
-}
+use crate::harness::{Running, Site, server_id};
+use crate::requests::{Probe, Subject, message};
 
 /// A connection as somebody.
 pub(crate) async fn channel(site: &Site, running: &Running, id: &SpiffeId) -> Channel {
-    let files = site.credentials(id);
-    let files = ClientFiles { roots: files.ca, certificate: files.certificate, key: files.key };
-    let tls = ClientTls::from_files(&files, server_id()).expect("the files of the site");
+    channel_with(running, site.credentials(id)).await
+}
+
+/// A connection with these files.
+pub(crate) async fn channel_with(running: &Running, Credentials { ca, certificate, key }: Credentials) -> Channel {
+    let tls = ClientTls::from_files(&ClientFiles { roots: ca, certificate, key }, server_id()).expect("the files of the site");
     connect(&running.address().to_string(), &tls, Timeouts::default()).await.expect("connected")
 }
 
-/// Calls an RPC with a request that makes sense.
-pub(crate) async fn call(channel: &Channel, method: Method, subject: &Subject) -> Result<(), Status> {
-    send(channel, method, request(method, subject)).await.map(drop)
+/// Sends the proper request of an RPC.
+pub(crate) async fn call(channel: &Channel, method: Method, subject: &Subject) -> Result<Vec<u8>, Status> {
+    send(channel, method.path(), message(method, subject, &mut Probe::none())).await
 }
 
-/// Sends bytes as a request, whether or not they are one.
-pub(crate) async fn send(channel: &Channel, method: Method, bytes: Vec<u8>) -> Result<Response<Vec<u8>>, Status> {
-    let mut grpc = tonic::client::Grpc::new(channel.clone());
+/// Sends a request and reads the answer.
+pub(crate) async fn ask<A: Message + Default>(channel: &Channel, method: Method, request: &impl Message) -> Result<A, Status> {
+    let answer = send(channel, method.path(), request.encode_to_vec()).await?;
+    Ok(A::decode(answer.as_slice()).expect("an answer of that RPC"))
+}
+
+/// Sends bytes as the message of a request, whatever they are.
+pub(crate) async fn send(channel: &Channel, path: &str, message: Vec<u8>) -> Result<Vec<u8>, Status> {
+    send_with(channel, path, Request::new(message)).await
+}
+
+/// The same with metadata of the test's choice.
+pub(crate) async fn send_with(channel: &Channel, path: &str, request: Request<Vec<u8>>) -> Result<Vec<u8>, Status> {
+    let path: PathAndQuery = path.parse().expect("a path");
+    let mut grpc = Grpc::new(channel.clone());
     grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
-    grpc.unary(Request::new(bytes), method.path().parse().expect("a path"), Raw).await
+    grpc.unary(request, path, Raw).await.map(Response::into_inner)
 }
 
-/// A request that makes sense, encoded. Exhaustive: an RPC that is not here does not compile.
-pub(crate) fn request(method: Method, subject: &Subject) -> Vec<u8> {
-    let (name, namespace) = (subject.secret.clone(), subject.namespace.clone());
-    let made = format!("made-{}", subject.number);
-    let grants = vec![api::Grant { actions: vec![api::Action::Audit.into()], path_pattern: "**".to_owned() }];
-    let (role, expected_revision) = subject.role.clone();
-    match method {
-        Method::CreateSecret => {
-            api::CreateSecretRequest { name: subject.absent.clone(), payload: b"value".to_vec(), ..Default::default() }.encode_to_vec()
-        }
-        Method::UpdateSecret => {
-            let payload = b"other".to_vec();
-            api::UpdateSecretRequest { name, payload, expected_revision: subject.revision, ..Default::default() }.encode_to_vec()
-        }
-        Method::UpdateSecretMetadata => {
-            let set_labels = [("a".to_owned(), "b".to_owned())].into();
-            api::UpdateSecretMetadataRequest { name, expected_revision: subject.revision, set_labels, ..Default::default() }.encode_to_vec()
-        }
-        Method::RevealSecret => api::RevealSecretRequest { name, reason: "a test".to_owned(), ..Default::default() }.encode_to_vec(),
-        Method::DescribeSecret => api::DescribeSecretRequest { name }.encode_to_vec(),
-        Method::ListSecrets => api::ListSecretsRequest { prefix: namespace, ..Default::default() }.encode_to_vec(),
-        Method::ListSecretVersions => api::ListSecretVersionsRequest { name, ..Default::default() }.encode_to_vec(),
-        Method::FindSecrets => api::FindSecretsRequest { namespace, provider: "wepay".to_owned(), subject: "1".to_owned() }.encode_to_vec(),
-        Method::DisableSecret => api::DisableSecretRequest { name, ..Default::default() }.encode_to_vec(),
-        Method::EnableSecret => api::EnableSecretRequest { name, ..Default::default() }.encode_to_vec(),
-        Method::DestroySecret => api::DestroySecretRequest { name, ..Default::default() }.encode_to_vec(),
-        Method::RestoreSecret => api::RestoreSecretRequest { name, ..Default::default() }.encode_to_vec(),
-        Method::PurgeSecret => api::PurgeSecretRequest { name, ..Default::default() }.encode_to_vec(),
-        Method::CreateNamespace => {
-            api::CreateNamespaceRequest { name: made, environment: api::Environment::Stage.into(), ..Default::default() }.encode_to_vec()
-        }
-        Method::DescribeNamespace => api::DescribeNamespaceRequest { name: namespace }.encode_to_vec(),
-        Method::ListNamespaces => api::ListNamespacesRequest::default().encode_to_vec(),
-        Method::CreateRole => api::CreateRoleRequest { name: made, grants, ..Default::default() }.encode_to_vec(),
-        Method::UpdateRole => api::UpdateRoleRequest { name: role, grants, expected_revision, ..Default::default() }.encode_to_vec(),
-        Method::DeleteRole => api::DeleteRoleRequest { name: role, expected_revision: 0 }.encode_to_vec(),
-        Method::DescribeRole => api::DescribeRoleRequest { name: role }.encode_to_vec(),
-        Method::ListRoles => api::ListRolesRequest::default().encode_to_vec(),
-        Method::CreateBinding => {
-            let principal = format!("spiffe://people.test/{made}");
-            api::CreateBindingRequest { role: "support".to_owned(), principal, namespace, ..Default::default() }.encode_to_vec()
-        }
-        Method::DeleteBinding => api::DeleteBindingRequest { binding_id: subject.binding.clone(), reason: String::new() }.encode_to_vec(),
-        Method::ListBindings => api::ListBindingsRequest { namespace, ..Default::default() }.encode_to_vec(),
-        Method::RotateKey => api::RotateKeyRequest { namespace, ..Default::default() }.encode_to_vec(),
-        Method::ListKeys => api::ListKeysRequest { namespace, ..Default::default() }.encode_to_vec(),
-        Method::GetStatus => api::GetStatusRequest {}.encode_to_vec(),
-        Method::Unseal => api::UnsealRequest { passphrase: PASSPHRASE.as_bytes().to_vec() }.encode_to_vec(),
-        Method::Seal => api::SealRequest::default().encode_to_vec(),
-        Method::ListAuditEntries => api::ListAuditEntriesRequest { resource_prefix: namespace, ..Default::default() }.encode_to_vec(),
+/// The code of an answer.
+pub(crate) fn code<T>(answer: &Result<T, Status>) -> Code {
+    answer.as_ref().map_or_else(Status::code, |_| Code::Ok)
+}
+
+/// The code of the typed client's answer.
+pub(crate) fn refused<T>(answer: &Result<T, ClientError>) -> Code {
+    match answer {
+        Ok(_) => Code::Ok,
+        Err(error) => error.refusal().unwrap_or_else(|| panic!("no answer: {error}")).code,
     }
 }
 
-/// A codec that changes nothing.
+/// The typed client for a test's own certificate files.
+pub(crate) async fn client_with(running: &Running, credentials: Credentials) -> Client {
+    let options = ClientOptions::new(running.address().to_string(), server_id(), credentials).retries(0);
+    Client::connect(options).await.expect("connected")
+}
+
 struct Raw;
 
 impl Codec for Raw {
@@ -125,8 +90,8 @@ impl Encoder for Raw {
     type Item = Vec<u8>;
     type Error = Status;
 
-    fn encode(&mut self, item: Vec<u8>, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        to.put_slice(&item);
+    fn encode(&mut self, item: Vec<u8>, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buffer.put_slice(&item);
         Ok(())
     }
 }
@@ -135,8 +100,9 @@ impl Decoder for Raw {
     type Item = Vec<u8>;
     type Error = Status;
 
-    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Vec<u8>>, Status> {
-        let length = from.remaining();
-        Ok(Some(from.copy_to_bytes(length).to_vec()))
+    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Vec<u8>>, Status> {
+        let mut message = vec![0; buffer.remaining()];
+        buffer.copy_to_slice(&mut message);
+        Ok(Some(message))
     }
 }

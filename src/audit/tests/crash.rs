@@ -39,14 +39,13 @@ async fn child_that_appends() {
     let (log, _) = open(&folder);
     for _ in 0..16 {
         let log = Arc::clone(&log);
-        tokio::spawn(async move {
+        drop(tokio::spawn(async move {
             loop {
                 let sequence = log.append(read_draft(1).with("padding", "x".repeat(300))).await.expect("written").sequence;
                 std::io::stdout().write_all(format!("acknowledged {sequence}\n").as_bytes()).expect("the parent reads");
             }
-        });
+        }));
     }
-    // Until it is killed.
     std::future::pending().await
 }
 
@@ -75,6 +74,7 @@ async fn a_torn_tail_is_wiped_and_its_number_given_again() {
         (br#"{"time":"2026-11-24T08:00"#.to_vec(), "cut off"),
         ([br#"{"time":"20"#.as_slice(), &[0; 512], b"rest of it\"}\n", &[0; 100]].concat(), "a hole in the line"),
         ([[0; 700].as_slice(), &line_of(5)].concat(), "a hole before a line that made it"),
+        ([[0; 20].as_slice(), &line_of(5)].concat(), "the next line ends inside what was left"),
     ] {
         let folder = tempfile::tempdir().expect("a folder");
         let file = closed_log(folder.path(), 3, 10).await;

@@ -100,14 +100,11 @@ async fn child_with_a_file_size_limit() {
     let mut acknowledged = BTreeSet::from([log.append(padded(0)).await.expect("written").sequence]);
     // In the middle of a later line: its write is cut short, then refused.
     limit(Some(10_000));
-    // A segment that was made ready before takes entries up to the same limit; after it there is none.
-    for _ in 0..4 {
-        let refused = append_until_refused(&log, padded, &mut acknowledged).await;
-        assert!(matches!(refused, AuditError::Unwritable(_)));
-        tokio::time::sleep(Duration::from_millis(700)).await;
-    }
-    assert!(is_failing(&log), "the fault has not ended");
+    let refused = append_until_refused(&log, padded, &mut acknowledged).await;
+    assert!(matches!(refused, AuditError::Unwritable(_)) && is_failing(&log));
     assert!(matches!(log.append(Draft { importance: Importance::Always, ..padded(1) }).await, Err(AuditError::Unwritable(_))));
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert!(is_failing(&log), "the fault has not ended");
     limit(None);
     wait_until_writable(&log);
     for number in 0..100 {
@@ -169,6 +166,41 @@ async fn child_on_a_full_disk() {
     log.close().expect("closed");
     assert_holds(&folder, &acknowledged);
     assert_eq!(all(&folder).len(), acknowledged.len());
+}
+
+/// While the next segment is being prepared nobody knows that it cannot be: ordinary entries must not use that time to eat
+/// the reserve. Many rounds and callers, since it is a race.
+#[test]
+fn ordinary_entries_never_get_at_the_reserve() {
+    run_with_mounts("faults::child_racing_for_the_reserve");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn child_racing_for_the_reserve() {
+    let Some(disk) = child_folder() else { return };
+    mount(&["-t", "tmpfs", "-o", "size=256k", "none"], &disk);
+    for round in 0..30 {
+        let folder = disk.join(format!("audit-{round}"));
+        let (log, _) = open(&folder);
+        let ballast = disk.join("ballast");
+        fs::write(&ballast, vec![1; 256 * 1024]).expect_err("the disk is full");
+        let callers: Vec<_> = (0..16)
+            .map(|_| {
+                let log = std::sync::Arc::clone(&log);
+                tokio::spawn(async move { append_until_refused(&log, padded, &mut BTreeSet::new()).await })
+            })
+            .collect();
+        for caller in callers {
+            caller.await.expect("no panic");
+        }
+        for number in 0..10 {
+            let draft = Draft { importance: Importance::Always, ..padded(number) };
+            log.append(draft).await.unwrap_or_else(|error| panic!("round {round}, entry {number}: {error}"));
+        }
+        log.close().expect("closed");
+        fs::remove_dir_all(&folder).expect("removed");
+        fs::remove_file(&ballast).expect("removed");
+    }
 }
 
 // immune: row-53
