@@ -1,8 +1,9 @@
-//! How much of the ceiling is left: the real server against a bare tonic echo with the same mutual TLS and the same reply,
-//! each its own process, loaded in turn from a third, in interleaved pairs. Machines are noisy: what is printed are medians
-//! of ratios within a pair.
+//! How much of the ceiling is left: the real server against a tonic echo with the same mutual TLS and the same reply, each its
+//! own process, loaded in turn from another, in interleaved rounds. There are two echoes: a bare one, tonic as it comes, which
+//! is the ceiling; and one that buffers as the real server does, so that what is left is what the vault itself costs. Machines
+//! are noisy: what is printed are medians of ratios within a round.
 //!
-//! `cargo bench --bench read_path -- [--pairs N] [--seconds S] [--secrets N] [--only reveal|put]`
+//! `cargo bench --bench read_path -- [--rounds N] [--seconds S] [--secrets N] [--only reveal|put]`
 
 #[path = "common/echo.rs"]
 mod echo;
@@ -16,6 +17,7 @@ use std::env;
 use std::fs;
 use std::process::Command;
 
+use echo::Manner;
 use harness::{Running, Site, workload};
 use load::{Kind, Order, Outcome};
 use strongroom::model::Environment;
@@ -28,7 +30,7 @@ const PAYLOAD_BYTES: usize = 256;
 const CLOCK_TICKS: f64 = 100.0;
 
 struct Options {
-    pairs: usize,
+    rounds: usize,
     seconds: f64,
     secrets: u64,
     only: Option<Kind>,
@@ -40,18 +42,27 @@ struct Measured {
     cpu_us_per_call: f64,
 }
 
-/// The runs of one pair: the echo's and the real server's.
-struct Pair {
-    echo: Measured,
-    real: Measured,
+/// The servers, in the order of a round's runs.
+#[derive(Clone, Copy)]
+enum Server {
+    Echo,
+    TunedEcho,
+    Real,
 }
+
+const SERVERS: [Server; 3] = [Server::Echo, Server::TunedEcho, Server::Real];
+
+/// One run against each, in the order of [`SERVERS`].
+type Round = [Measured; SERVERS.len()];
 
 #[tokio::main]
 async fn main() {
+    let argument = || env::args().nth(1).expect("an argument");
     match env::var(ROLE).as_deref() {
-        Ok("echo") => echo::serve(env::args().nth(1).expect("a configuration").as_ref(), PAYLOAD_BYTES).await,
+        Ok("echo") => echo::serve(Manner::Bare, argument().as_ref(), PAYLOAD_BYTES).await,
+        Ok("tuned echo") => echo::serve(Manner::Tuned, argument().as_ref(), PAYLOAD_BYTES).await,
         Ok("load") => {
-            let order = serde_json::from_str(&env::args().nth(1).expect("an order")).expect("an order in JSON");
+            let order = serde_json::from_str(&argument()).expect("an order in JSON");
             println!("{}", serde_json::to_string(&load::run(order).await).expect("JSON"));
         }
         _ => drive(&options()).await,
@@ -59,17 +70,17 @@ async fn main() {
 }
 
 fn options() -> Options {
-    let mut options = Options { pairs: 10, seconds: 2.0, secrets: 10_000, only: None };
+    let mut options = Options { rounds: 10, seconds: 2.0, secrets: 10_000, only: None };
     let mut words = env::args().skip(1);
     while let Some(word) = words.next() {
         let mut value = || words.next().unwrap_or_else(|| panic!("{word} takes a value"));
         match word.as_str() {
             "--bench" => {}
-            "--pairs" => options.pairs = value().parse().expect("a number of pairs"),
+            "--rounds" => options.rounds = value().parse().expect("a number of rounds"),
             "--seconds" => options.seconds = value().parse().expect("a number of seconds"),
             "--secrets" => options.secrets = value().parse().expect("a number of secrets"),
             "--only" => options.only = Some(if value() == "put" { Kind::Put } else { Kind::Reveal }),
-            other => panic!("unknown option {other}: --pairs, --seconds, --secrets, --only"),
+            other => panic!("unknown option {other}: --rounds, --seconds, --secrets, --only"),
         }
     }
     options
@@ -80,34 +91,37 @@ async fn drive(options: &Options) {
     let real = site.start_open().await;
     site.make_namespace(&real, "bench", Environment::Stage).await;
     site.bind(&real, "backend", &workload("backend"), Some("bench")).await;
-    let echo = start_echo(&site);
+    let servers = [start_echo(&site, "echo"), start_echo(&site, "tuned echo"), real];
     let order = |running: &Running, kind, run, seconds| order(&site, running, kind, run, seconds, options.secrets);
-    let filled = call(&order(&real, Kind::Fill, 0, 0.0));
+    let filled = call(&order(&servers[Server::Real as usize], Kind::Fill, 0, 0.0));
     println!("stored {} secrets of {PAYLOAD_BYTES} bytes in {:.1} s", filled.calls, filled.seconds);
     for kind in [Kind::Reveal, Kind::Put] {
         if options.only.is_some_and(|only| only != kind) {
             continue;
         }
-        for running in [&echo, &real] {
+        for running in &servers {
             measure(running, &order(running, kind, 0, 1.0));
         }
-        let pairs: Vec<_> = (1..=options.pairs as u64)
+        let rounds: Vec<_> = (1..=options.rounds)
             .map(|run| {
-                // Whoever is first in a pair is second in the next.
-                let (first, second) = if run % 2 == 0 { (&real, &echo) } else { (&echo, &real) };
-                let one = measure(first, &order(first, kind, run, options.seconds));
-                let other = measure(second, &order(second, kind, run, options.seconds));
-                if run % 2 == 0 { Pair { echo: other, real: one } } else { Pair { echo: one, real: other } }
+                // Whoever is first in a round is last in the next.
+                let mut round = SERVERS.map(|_| None);
+                for turn in 0..SERVERS.len() {
+                    let server = (run + turn) % SERVERS.len();
+                    round[server] = Some(measure(&servers[server], &order(&servers[server], kind, run as u64, options.seconds)));
+                }
+                round.map(|measured| measured.expect("each had its turn"))
             })
             .collect();
-        report(kind, &pairs);
+        report(kind, &rounds);
     }
+    let [_, _, real] = servers;
     assert!(real.stop(), "the server ends cleanly");
 }
 
-fn start_echo(site: &Site) -> Running {
+fn start_echo(site: &Site, role: &str) -> Running {
     let mut command = Command::new(env::current_exe().expect("this program"));
-    command.env(ROLE, "echo").arg(site.path("strongroom.toml"));
+    command.env(ROLE, role).arg(site.path("strongroom.toml"));
     Running::of(command).unwrap_or_else(|log| panic!("the echo did not start: {log}"))
 }
 
@@ -133,7 +147,7 @@ fn order(site: &Site, running: &Running, kind: Kind, run: u64, seconds: f64, sec
 fn call(order: &Order) -> Outcome {
     let mut command = Command::new(env::current_exe().expect("this program"));
     let output = command.env(ROLE, "load").arg(serde_json::to_string(order).expect("JSON")).output().expect("it ran");
-    assert!(output.status.success(), "a call failed: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "the load failed, {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).expect("an outcome in JSON")
 }
 
@@ -153,26 +167,37 @@ fn cpu_ticks(pid: u32) -> f64 {
     [11, 12].iter().map(|field| fields[*field].parse::<f64>().expect("a number")).sum()
 }
 
-fn report(kind: Kind, pairs: &[Pair]) {
+fn report(kind: Kind, rounds: &[Round]) {
     let name = if kind == Kind::Reveal { "reveal" } else { "put" };
     let rate = |of: &Measured| of.outcome.calls as f64 / of.outcome.seconds;
-    let median = |of: &dyn Fn(&Pair) -> f64| {
-        let mut values: Vec<_> = pairs.iter().map(of).collect();
-        values.sort_by(f64::total_cmp);
-        values[values.len() / 2]
+    let cpu = |of: &Measured| of.cpu_us_per_call;
+    let p50 = |of: &Measured| of.outcome.p50_us as f64;
+    let p99 = |of: &Measured| of.outcome.p99_us as f64;
+    let bench = |what: &str, of: &dyn Fn(&Round) -> f64, unit: &str| {
+        let value = median(rounds.iter().map(of).collect());
+        println!("BENCH {{\"name\":\"{what}_8x16\",\"value\":{value:.3},\"unit\":\"{unit}\"}}");
     };
-    let bench = |what: &str, value: f64, unit: &str| println!("BENCH {{\"name\":\"{what}\",\"value\":{value:.3},\"unit\":\"{unit}\"}}");
-    bench(&format!("{name}_over_echo_8x16"), median(&|pair| rate(&pair.real) / rate(&pair.echo)), "ratio");
-    bench(&format!("{name}_cpu_over_echo_8x16"), median(&|pair| pair.real.cpu_us_per_call / pair.echo.cpu_us_per_call), "ratio");
-    bench(
-        &format!("{name}_p99_over_echo_8x16"),
-        median(&|pair| pair.real.outcome.p99_us as f64 / pair.echo.outcome.p99_us as f64),
-        "ratio",
-    );
-    bench(&format!("{name}_calls_per_s_8x16"), median(&|pair| rate(&pair.real)), "calls/s");
-    bench(&format!("echo_{name}_calls_per_s_8x16"), median(&|pair| rate(&pair.echo)), "calls/s");
-    bench(&format!("{name}_cpu_us_8x16"), median(&|pair| pair.real.cpu_us_per_call), "us");
-    bench(&format!("echo_{name}_cpu_us_8x16"), median(&|pair| pair.echo.cpu_us_per_call), "us");
-    bench(&format!("{name}_p50_us_8x16"), median(&|pair| pair.real.outcome.p50_us as f64), "us");
-    bench(&format!("{name}_p99_us_8x16"), median(&|pair| pair.real.outcome.p99_us as f64), "us");
+    for (echo, over) in [(Server::Echo, "over_echo"), (Server::TunedEcho, "over_tuned_echo")] {
+        let ratio = |what: &str, figure: fn(&Measured) -> f64| {
+            bench(&format!("{name}_{what}{over}"), &|round| figure(&round[Server::Real as usize]) / figure(&round[echo as usize]), "ratio");
+        };
+        ratio("", rate);
+        ratio("cpu_", cpu);
+        ratio("p99_", p99);
+    }
+    for (server, prefix) in [(Server::Real, ""), (Server::Echo, "echo_"), (Server::TunedEcho, "tuned_echo_")] {
+        let plain = |what: &str, figure: fn(&Measured) -> f64, unit: &str| {
+            bench(&format!("{prefix}{name}_{what}"), &|round| figure(&round[server as usize]), unit);
+        };
+        plain("calls_per_s", rate, "calls/s");
+        plain("cpu_us", cpu, "us");
+        plain("p50_us", p50, "us");
+        plain("p99_us", p99, "us");
+    }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    if values.len().is_multiple_of(2) { (values[middle - 1] + values[middle]) / 2.0 } else { values[middle] }
 }

@@ -26,6 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let redacted: Vec<_> = messages(&pool).filter(|message| message.fields().any(|field| is_redacted(&field))).collect();
     tonic_prost_build::configure()
         .btree_map(".")
+        .codec_path("crate::api::MessageCodec")
         .skip_debug(redacted.iter().map(|message| format!(".{}", message.full_name())).collect::<Vec<_>>())
         .compile_fds(compiler.file_descriptor_set())?;
     fs::write(out.join("methods.rs"), method_enum(&pool)?)?;

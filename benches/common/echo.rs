@@ -1,24 +1,39 @@
-//! The ceiling: a bare tonic service over the same mutual TLS, which answers at once with as many bytes.
+//! The ceiling: a tonic service over the same mutual TLS, which answers at once with as many bytes.
 
+use std::convert::Infallible;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use strongroom::api::secret_service_server::{SecretService, SecretServiceServer};
-use strongroom::api::{self, CreateSecretResponse, RevealSecretResponse, Secret};
+use serde::{Deserialize, Serialize};
+use strongroom::api::{CreateSecretRequest, CreateSecretResponse, MessageCodec, Method, RevealSecretRequest, RevealSecretResponse, Secret};
 use strongroom::config::{Config, Revocation as Configured};
 use strongroom::identity::{AcceptLimits, LiveTls, Revocation, ServerTls, TrustAnchor, accept, load_certificates, load_private_key};
 use strongroom::model::{Clock, SystemClock};
+use strongroom::server::Gathered;
 use tokio::net::TcpListener;
+use tokio_stream::StreamExt as _;
+use tonic::body::Body;
+use tonic::codec::Codec;
+use tonic::codegen::{Service, http};
+use tonic::server::{Grpc, NamedService, UnaryService};
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
+use tonic_prost::ProstCodec;
 
-struct Echo {
-    payload: Vec<u8>,
+/// What the echo shares with the real server beside its TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Manner {
+    /// Nothing: tonic as it comes.
+    Bare,
+    /// How bytes and messages are buffered: what is left is the vault.
+    Tuned,
 }
 
 /// Serves with the TLS of a site's configuration, and says where.
-pub(crate) async fn serve(config: &Path, payload_bytes: usize) {
+pub(crate) async fn serve(manner: Manner, config: &Path, payload_bytes: usize) {
     let config = Config::load(config).expect("the site's configuration");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -26,15 +41,17 @@ pub(crate) async fn serve(config: &Path, payload_bytes: usize) {
     let connections = accept(listener, tls, AcceptLimits::default(), |_| {}, std::future::pending());
     eprintln!("echo: serving on {address}");
     let limits = &config.limits;
-    Server::builder()
+    let server = Server::builder()
         .timeout(limits.request_timeout)
         .max_concurrent_streams(Some(limits.streams_per_connection))
         .http2_max_header_list_size(Some(limits.header_list_max_bytes))
         .max_connection_age(Duration::from_secs(3600))
-        .add_service(SecretServiceServer::new(Echo { payload: vec![b'x'; payload_bytes] }))
-        .serve_with_incoming(connections)
-        .await
-        .expect("it serves");
+        .add_service(Echo { manner, payload: vec![b'x'; payload_bytes].into() });
+    let served = match manner {
+        Manner::Bare => server.serve_with_incoming(connections).await,
+        Manner::Tuned => server.serve_with_incoming(connections.map(|ready| ready.map(Gathered::new))).await,
+    };
+    served.expect("it serves");
 }
 
 fn tls(config: &Config) -> ServerTls {
@@ -48,68 +65,68 @@ fn tls(config: &Config) -> ServerTls {
     ServerTls::new(chain, key, anchors.collect(), clock.clone()).expect("the site's TLS")
 }
 
-fn not_here<T>() -> Result<Response<T>, Status> {
-    Err(Status::unimplemented("the echo only reveals and creates"))
+/// The two RPCs that are measured.
+#[derive(Clone)]
+struct Echo {
+    manner: Manner,
+    payload: Arc<[u8]>,
 }
 
-#[tonic::async_trait]
-impl SecretService for Echo {
-    async fn reveal_secret(&self, _: Request<api::RevealSecretRequest>) -> Result<Response<RevealSecretResponse>, Status> {
-        Ok(Response::new(RevealSecretResponse { payload: self.payload.clone(), version: 1, revision: 1, expire_time: None }))
+impl NamedService for Echo {
+    const NAME: &'static str = "strongroom.v1.SecretService";
+}
+
+impl Service<http::Request<Body>> for Echo {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Answer<Self::Response, Infallible>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
     }
 
-    async fn create_secret(&self, request: Request<api::CreateSecretRequest>) -> Result<Response<CreateSecretResponse>, Status> {
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let echo = self.clone();
+        Box::pin(async move {
+            let reveals = request.uri().path() == Method::RevealSecret.path();
+            Ok(match (reveals, echo.manner) {
+                (true, Manner::Bare) => answer::<RevealSecretRequest, RevealSecretResponse, _>(ProstCodec::default(), echo, request).await,
+                (true, Manner::Tuned) => answer::<RevealSecretRequest, _, _>(MessageCodec::default(), echo, request).await,
+                (false, Manner::Bare) => answer::<CreateSecretRequest, _, _>(ProstCodec::default(), echo, request).await,
+                (false, Manner::Tuned) => answer::<CreateSecretRequest, _, _>(MessageCodec::default(), echo, request).await,
+            })
+        })
+    }
+}
+
+type Answer<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
+
+async fn answer<Q, A, C>(codec: C, echo: Echo, request: http::Request<Body>) -> http::Response<Body>
+where
+    C: Codec<Encode = A, Decode = Q>,
+    Echo: UnaryService<Q, Response = A>,
+    Q: Send + Sync + 'static,
+    A: Send + Sync + 'static,
+{
+    Grpc::new(codec).unary(echo, request).await
+}
+
+impl UnaryService<RevealSecretRequest> for Echo {
+    type Response = RevealSecretResponse;
+    type Future = Answer<Response<RevealSecretResponse>, Status>;
+
+    fn call(&mut self, _: Request<RevealSecretRequest>) -> Self::Future {
+        let payload = self.payload.to_vec();
+        Box::pin(async { Ok(Response::new(RevealSecretResponse { payload, version: 1, revision: 1, expire_time: None })) })
+    }
+}
+
+impl UnaryService<CreateSecretRequest> for Echo {
+    type Response = CreateSecretResponse;
+    type Future = Answer<Response<CreateSecretResponse>, Status>;
+
+    fn call(&mut self, request: Request<CreateSecretRequest>) -> Self::Future {
         let secret = Secret { name: request.into_inner().name, updated_by: "spiffe://apps.test/backend".to_owned(), ..Default::default() };
-        Ok(Response::new(CreateSecretResponse { secret: Some(secret), warnings: Vec::new() }))
-    }
-
-    async fn update_secret(&self, _: Request<api::UpdateSecretRequest>) -> Result<Response<api::UpdateSecretResponse>, Status> {
-        not_here()
-    }
-
-    async fn update_secret_metadata(
-        &self,
-        _: Request<api::UpdateSecretMetadataRequest>,
-    ) -> Result<Response<api::UpdateSecretMetadataResponse>, Status> {
-        not_here()
-    }
-
-    async fn describe_secret(&self, _: Request<api::DescribeSecretRequest>) -> Result<Response<api::DescribeSecretResponse>, Status> {
-        not_here()
-    }
-
-    async fn list_secrets(&self, _: Request<api::ListSecretsRequest>) -> Result<Response<api::ListSecretsResponse>, Status> {
-        not_here()
-    }
-
-    async fn list_secret_versions(
-        &self,
-        _: Request<api::ListSecretVersionsRequest>,
-    ) -> Result<Response<api::ListSecretVersionsResponse>, Status> {
-        not_here()
-    }
-
-    async fn find_secrets(&self, _: Request<api::FindSecretsRequest>) -> Result<Response<api::FindSecretsResponse>, Status> {
-        not_here()
-    }
-
-    async fn disable_secret(&self, _: Request<api::DisableSecretRequest>) -> Result<Response<api::DisableSecretResponse>, Status> {
-        not_here()
-    }
-
-    async fn enable_secret(&self, _: Request<api::EnableSecretRequest>) -> Result<Response<api::EnableSecretResponse>, Status> {
-        not_here()
-    }
-
-    async fn destroy_secret(&self, _: Request<api::DestroySecretRequest>) -> Result<Response<api::DestroySecretResponse>, Status> {
-        not_here()
-    }
-
-    async fn restore_secret(&self, _: Request<api::RestoreSecretRequest>) -> Result<Response<api::RestoreSecretResponse>, Status> {
-        not_here()
-    }
-
-    async fn purge_secret(&self, _: Request<api::PurgeSecretRequest>) -> Result<Response<api::PurgeSecretResponse>, Status> {
-        not_here()
+        Box::pin(async { Ok(Response::new(CreateSecretResponse { secret: Some(secret), warnings: Vec::new() })) })
     }
 }

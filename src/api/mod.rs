@@ -3,12 +3,15 @@
 //! [`Method`] has one variant for each RPC, so that tables over the whole surface (RPC -> action) are exhaustive
 //! matches. Messages that hold a secret have a `Debug` that shows every field but the secret ones.
 
+mod codec;
+
 #[allow(clippy::all, reason = "generated; the protos' comments are carried over")]
 mod generated {
     tonic::include_proto!("strongroom.v1");
     include!(concat!(env!("OUT_DIR"), "/redaction.rs"));
 }
 
+pub use codec::MessageCodec;
 pub use generated::*;
 
 include!(concat!(env!("OUT_DIR"), "/methods.rs"));

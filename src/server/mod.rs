@@ -6,9 +6,11 @@
 //! | `parts` | opens the log and the store, and builds the vault and its gate |
 //! | `init` | makes a vault on the host, once |
 //! | `tls` | from the configuration's files to the server's TLS |
+//! | `gather` | replies that are ready together leave in one write |
 //! | `work` | what goes on beside the requests: summaries, the vault's own work, health, a failing disk |
 //! | `logging` | the operational log |
 
+mod gather;
 mod init;
 mod logging;
 mod parts;
@@ -22,8 +24,10 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio_stream::StreamExt as _;
 use tonic::transport::Server;
 
+pub use gather::Gathered;
 pub use init::{Init, init};
 pub use logging::log_to_stderr;
 
@@ -124,7 +128,8 @@ impl Bound {
         let (end, ending) = watch::channel(false);
         let failed = work::start(&parts, end.clone(), stop);
         let report = work::strangers(parts.gate.clone());
-        let connections = accept(listener, tls, accept_limits(&config), report, work::ended(ending.clone()));
+        let connections =
+            accept(listener, tls, accept_limits(&config), report, work::ended(ending.clone())).map(|ready| ready.map(Gathered::new));
         let services = services(&config, manner, &parts);
         let router = builder(&config).add_routes(routes(&services)).add_service(work::health(&parts.vault));
         let router = if manner.reflection { router.add_service(reflection()) } else { router };
