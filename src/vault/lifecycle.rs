@@ -24,7 +24,7 @@ const AUDIT_SEED: &str = "audit-seed";
 const NAMES: &str = "names";
 const PAGE_TOKENS: &str = "page-tokens";
 const FINGERPRINTS: &str = "fingerprints";
-const OWN_SECRETS: [&str; 4] = [AUDIT_SEED, NAMES, PAGE_TOKENS, FINGERPRINTS];
+pub(super) const OWN_SECRETS: [&str; 4] = [AUDIT_SEED, NAMES, PAGE_TOKENS, FINGERPRINTS];
 /// Of a vault that was never restored and whose system key was never replaced.
 const FIRST_EPOCH: u64 = 1;
 

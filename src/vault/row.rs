@@ -34,6 +34,11 @@ pub(super) fn versions_prefix(namespace: NamespaceId, secret: SecretId) -> Key {
     key(&[b"v", namespace.as_bytes(), secret.as_bytes()])
 }
 
+/// The number of an older version.
+pub(super) fn version_number(key: &Key) -> Result<u64, Error> {
+    key.as_bytes().last_chunk().map(|bytes| u64::from_be_bytes(*bytes)).ok_or(Error::Integrity("an older version's key"))
+}
+
 /// A namespace's keyring.
 pub(super) fn keyring_key(namespace: NamespaceId) -> Key {
     key(&[b"k", namespace.as_bytes()])

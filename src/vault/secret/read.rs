@@ -1,8 +1,8 @@
 //! Reading one secret: its value, its description, its versions.
 
 use crate::gate::{Permit, SecretAt, Unreleased};
-use crate::model::{SecretBytes, Timestamp};
-use crate::storage::{PageSize, Revision};
+use crate::model::{SecretBytes, SecretId, Timestamp};
+use crate::storage::{PageSize, Revision, Row};
 
 use super::super::page::{Page, PageLimits, Shown};
 use super::super::record::{SecretMeta, State, time};
@@ -75,10 +75,7 @@ impl Open {
     ) -> Result<Unreleased<Revealed>, Error> {
         let at = permit.granted();
         let row = self.rows.row(&row::version_key(at.namespace, head.secret, version)).await?.ok_or(Error::Absent("version"))?;
-        let older = Head::decode(&row.value)?;
-        if older.secret != head.secret || older.version != version {
-            return Err(Error::Integrity("an older version, which is another's,"));
-        }
+        let older = older(&row, head.secret, version)?;
         let (meta, payload) = place.open_both(self, &older)?;
         Place::check_path(&meta, &at.name.path)?;
         check_revealable(current, &meta, permit.now())?;
@@ -114,8 +111,8 @@ impl Open {
         let mut versions = vec![version_info(&head, &found.meta, true)?];
         // At most 1,000 versions are kept: one scan.
         let page = self.rows.store.scan(&row::versions_prefix(at.namespace, head.secret), None, PageSize::MAX).await?;
-        for (_, row) in page.rows.iter().rev() {
-            let older = Head::decode(&row.value)?;
+        for (key, row) in page.rows.iter().rev() {
+            let older = older(row, head.secret, row::version_number(key)?)?;
             let meta = place.open_meta(self, &older)?;
             Place::check_path(&meta, &at.name.path)?;
             versions.push(version_info(&older, &meta, false)?);
@@ -124,6 +121,13 @@ impl Open {
         let newest_first = |info: &VersionInfo| (u64::MAX - info.version).to_be_bytes().to_vec();
         Ok(Unreleased::new(self.paging(&permit, &filter, limits).cut(versions, page_token, newest_first)?))
     }
+}
+
+/// An older version's row, which must be the one whose key it lies under.
+fn older(row: &Row, secret: SecretId, version: u64) -> Result<Head<'_>, Error> {
+    let head = Head::decode(&row.value)?;
+    let is_its_own = head.secret == secret && head.version == version;
+    if is_its_own { Ok(head) } else { Err(Error::Integrity("an older version, which is another's,")) }
 }
 
 fn version_info(head: &Head<'_>, meta: &SecretMeta, latest: bool) -> Result<VersionInfo, Error> {

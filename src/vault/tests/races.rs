@@ -1,0 +1,66 @@
+//! What happens at once.
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_who_create_one_name_one_succeeds() {
+    let fixture = Arc::new(Fixture::open().await);
+    let racers: Vec<_> = (0..64)
+        .map(|number| {
+            let fixture = fixture.clone();
+            tokio::spawn(async move { fixture.create("shop/a", &format!("value {number}"), None).await.is_ok() })
+        })
+        .collect();
+    let mut winners = 0;
+    for racer in racers {
+        winners += usize::from(racer.await.expect("it ran"));
+    }
+    assert_eq!(winners, 1);
+    let new =
+        || NewNamespace { name: "twice".parse().expect("valid"), environment: Environment::Stage, limits: NamespaceLimits::default() };
+    let mut made = 0;
+    for _ in 0..2 {
+        let new = new();
+        let answer = fixture.run(ana(), Method::CreateNamespace, WholeVault::NAMESPACES, |vault, permit| async move {
+            vault.open()?.create_namespace(permit, new).await
+        });
+        made += usize::from(answer.await.is_ok());
+    }
+    assert_eq!(made, 1);
+}
+
+/// Whoever looked before another wrote, and writes after it.
+async fn held_create(fixture: &Arc<Fixture>, store: &HeldStore, meanwhile: impl Future<Output = ()>) -> Result<Stored, Error> {
+    store.class.store(b'h', Ordering::SeqCst);
+    let held = tokio::spawn({
+        let fixture = fixture.clone();
+        async move { fixture.create("shop/a", "held", None).await }
+    });
+    store.is_held.notified().await;
+    meanwhile.await;
+    store.release.notify_one();
+    held.await.expect("it ran")
+}
+
+// immune: row-20
+#[tokio::test]
+async fn a_name_that_was_free_when_looked_at_may_be_taken_when_written() {
+    let store = Arc::new(HeldStore::default());
+    let fixture = Arc::new(Fixture::open_over(store.clone()).await);
+    let meanwhile = async { drop(fixture.create("shop/a", "first", None).await.expect("stored")) };
+    let held = held_create(&fixture, &store, meanwhile).await;
+    assert!(matches!(held, Err(Error::Exists)));
+    assert_eq!(fixture.reveal("shop/a").await.expect("stored"), "first");
+}
+
+// immune: row-68
+#[tokio::test]
+async fn a_writer_that_slept_through_a_rotation_begins_again_under_the_new_key() {
+    let store = Arc::new(HeldStore::default());
+    let fixture = Arc::new(Fixture::open_over(store.clone()).await);
+    fixture.bind_on_the_vault("key-admin").await.expect("bound");
+    let meanwhile = async { fixture.rotate().await.expect("rotated") };
+    let held = held_create(&fixture, &store, meanwhile).await.expect("stored");
+    assert_eq!(held.info.kek_version, 2);
+    assert_eq!(fixture.reveal("shop/a").await.expect("stored"), "held");
+}
