@@ -3,6 +3,7 @@
 
 use crate::model::{Action, ActionSet, BindingId, RoleName, SpiffeId, Timestamp, limits};
 
+use super::decide::{Target, decide};
 use super::policy::{Binding, Grant, Policy, Role, Scope, VAULT_ACTIONS};
 
 /// What nobody who administers access may hold: they could give themselves, by another name, what they give to others.
@@ -38,6 +39,9 @@ pub enum ChangeRefused {
     /// A binding refers to the role.
     #[error("bindings refer to the role: delete them first")]
     InUse,
+    /// The caller does not administer access there, or no longer does.
+    #[error("you do not administer access there, or no longer do")]
+    NotAdministrator,
     /// The caller holds the role.
     #[error("nobody can change a role that they hold: ask another administrator")]
     OwnRole,
@@ -82,11 +86,35 @@ const fn joins_duties(actions: ActionSet) -> bool {
 }
 
 impl Policy {
-    /// Whether `by`, who administers access there, may make this change now.
+    /// Whether `by` administers access there now. The gate asked the same when the call came; between that and the change
+    /// others may have changed the policy.
+    ///
+    /// # Errors
+    /// [`ChangeRefused::NotAdministrator`].
+    pub fn check_administers(&self, by: &SpiffeId, scope: Scope, now: Timestamp) -> Result<(), ChangeRefused> {
+        let target = match scope {
+            Scope::Vault => Target::Vault,
+            Scope::Namespace(id) => Target::Namespace(id),
+        };
+        let administers = decide(Some(self), &[], by, ActionSet::of(&[Action::Administer]), target, now).is_allow();
+        if administers { Ok(()) } else { Err(ChangeRefused::NotAdministrator) }
+    }
+
+    /// Where who makes this change must administer access. What is unknown is the vault's.
+    fn scope_of(&self, change: &Change) -> Scope {
+        match change {
+            Change::CreateRole(_) | Change::UpdateRole(_) | Change::DeleteRole(_) => Scope::Vault,
+            Change::Bind(binding) => binding.scope,
+            Change::Unbind(id) => self.binding(*id).map_or(Scope::Vault, |binding| binding.scope),
+        }
+    }
+
+    /// Whether `by` may make this change now.
     ///
     /// # Errors
     /// Each [`ChangeRefused`].
     pub fn check(&self, by: &SpiffeId, change: &Change, now: Timestamp) -> Result<(), ChangeRefused> {
+        self.check_administers(by, self.scope_of(change), now)?;
         match change {
             Change::CreateRole(role) => self.check_new_role(role),
             Change::UpdateRole(role) => self.check_changed_role(by, role, now),

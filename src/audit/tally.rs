@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::{Draft, Event};
+use super::{Draft, Event, Importance};
 use crate::model::{SpiffeId, Timestamp};
 
 /// Entries in full of one key in a minute.
@@ -166,7 +166,8 @@ impl Count {
 }
 
 fn summary(method: &'static str, count: Count) -> Draft {
-    Draft::new(Event::Summary, method).with("counted", count.counted).with("written", count.written)
+    let draft = Draft::new(Event::Summary, method).with("counted", count.counted).with("written", count.written);
+    Draft { importance: Importance::Always, ..draft }
 }
 
 fn network(address: IpAddr) -> IpAddr {

@@ -36,7 +36,9 @@ bounds! {
     HEADER_LIST_MAX_BYTES = "limits.header_list_max_bytes", Some(limits::HEADER_LIST_BYTES as u64), 4 * KIB => 64 * KIB;
     STREAMS_PER_CONNECTION = "limits.streams_per_connection", Some(limits::STREAMS_PER_CONNECTION as u64), 1 => 1_024;
     CONNECTIONS_MAX = "limits.connections_max", Some(1_024), 8 => 65_536;
-    HANDSHAKES_MAX = "limits.handshakes_max", Some(64), 1 => 1_024;
+    HANDSHAKES_MAX = "limits.handshakes_max", Some(512), 1 => 1_024;
+    // An eighth of all, if the file does not say.
+    HANDSHAKES_PER_ADDRESS_MAX = "limits.handshakes_per_address_max", None, 1 => 1_024;
     HANDSHAKE_TIMEOUT_S = "limits.handshake_timeout_s", Some(5), 1 => 30;
     IDLE_TIMEOUT_S = "limits.idle_timeout_s", Some(300), 10 => 3_600;
     CONNECTION_AGE_MAX_S = "limits.connection_age_max_s", Some(3_600), 60 => 86_400;

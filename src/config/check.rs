@@ -121,13 +121,16 @@ fn tls(raw: RawTls, folder: &Path) -> Result<Tls, Refused> {
 
 fn limits(raw: &RawLimits) -> Result<Limits, Refused> {
     let seconds = |bound: bounds::Bound, typed| bound.apply(typed).map(Duration::from_secs);
+    let handshakes_max: usize = bounds::HANDSHAKES_MAX.apply(raw.handshakes_max)?;
+    let per_address = raw.handshakes_per_address_max.unwrap_or_else(|| (handshakes_max as u64 / 8).max(1));
     let limits = Limits {
         payload_max_bytes: bounds::PAYLOAD_MAX_BYTES.apply(raw.payload_max_bytes)?,
         message_max_bytes: bounds::MESSAGE_MAX_BYTES.apply(raw.message_max_bytes)?,
         header_list_max_bytes: bounds::HEADER_LIST_MAX_BYTES.apply(raw.header_list_max_bytes)?,
         streams_per_connection: bounds::STREAMS_PER_CONNECTION.apply(raw.streams_per_connection)?,
         connections_max: bounds::CONNECTIONS_MAX.apply(raw.connections_max)?,
-        handshakes_max: bounds::HANDSHAKES_MAX.apply(raw.handshakes_max)?,
+        handshakes_max,
+        handshakes_per_address_max: bounds::HANDSHAKES_PER_ADDRESS_MAX.apply(Some(per_address))?,
         handshake_timeout: seconds(bounds::HANDSHAKE_TIMEOUT_S, raw.handshake_timeout_s)?,
         idle_timeout: seconds(bounds::IDLE_TIMEOUT_S, raw.idle_timeout_s)?,
         connection_age_max: seconds(bounds::CONNECTION_AGE_MAX_S, raw.connection_age_max_s)?,
@@ -151,6 +154,10 @@ fn limits_fit_together(limits: &Limits) -> Result<(), Refused> {
     if limits.handshakes_max > limits.connections_max {
         let (is, most) = (limits.handshakes_max, limits.connections_max);
         return refused(bounds::HANDSHAKES_MAX, format!("is {is} but connections_max is {most}; lower it, or raise that"));
+    }
+    if limits.handshakes_per_address_max > limits.handshakes_max {
+        let (is, most) = (limits.handshakes_per_address_max, limits.handshakes_max);
+        return refused(bounds::HANDSHAKES_PER_ADDRESS_MAX, format!("is {is} but handshakes_max is {most}; lower it, or raise that"));
     }
     if limits.request_timeout > limits.connection_age_max {
         let (is, most) = (limits.request_timeout.as_secs(), limits.connection_age_max.as_secs());

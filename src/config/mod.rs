@@ -127,6 +127,8 @@ pub struct Limits {
     pub connections_max: usize,
     /// Handshakes under way at once, at most as many as connections.
     pub handshakes_max: usize,
+    /// Those from one IPv4 address or IPv6 /64, so that one stranger cannot take all places.
+    pub handshakes_per_address_max: usize,
     /// How long a handshake may take.
     pub handshake_timeout: Duration,
     /// How long a connection may be without a stream.

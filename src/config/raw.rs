@@ -56,6 +56,7 @@ pub(super) struct RawLimits {
     pub(super) streams_per_connection: Option<u64>,
     pub(super) connections_max: Option<u64>,
     pub(super) handshakes_max: Option<u64>,
+    pub(super) handshakes_per_address_max: Option<u64>,
     pub(super) handshake_timeout_s: Option<u64>,
     pub(super) idle_timeout_s: Option<u64>,
     pub(super) connection_age_max_s: Option<u64>,

@@ -60,6 +60,7 @@ fn number(key: &str, value: &str) -> Result<Config, ConfigError> {
         "message_max_bytes" => "payload_max_bytes = 1024",
         "connections_max" => "handshakes_max = 1",
         "handshakes_max" => "connections_max = 65536",
+        "handshakes_per_address_max" => "handshakes_max = 1024",
         "connection_age_max_s" => "request_timeout_s = 1",
         _ => "",
     };
@@ -108,8 +109,15 @@ fn what_must_fit_together_does() {
     let limits = |keys: &str| with("", &format!("[limits]\n{keys}\n"));
     assert!(limits("message_max_bytes = 81920").is_ok());
     assert_refused(limits("message_max_bytes = 81919"), "limits.message_max_bytes", &["81919", "81920", "lower payload_max_bytes"]);
-    assert!(limits("connections_max = 64").is_ok());
-    assert_refused(limits("connections_max = 63"), "limits.handshakes_max", &["64", "63"]);
+    assert!(limits("connections_max = 512").is_ok());
+    assert_refused(limits("connections_max = 511"), "limits.handshakes_max", &["512", "511"]);
+    // One address never has all places unless somebody says so.
+    for (typed, per_address) in
+        [("", 64), ("handshakes_max = 80", 10), ("handshakes_max = 1", 1), ("handshakes_per_address_max = 512", 512)]
+    {
+        assert_eq!(limits(typed).expect("valid").limits.handshakes_per_address_max, per_address, "{typed}");
+    }
+    assert_refused(limits("handshakes_per_address_max = 513"), "limits.handshakes_per_address_max", &["513", "512"]);
     assert!(limits("connection_age_max_s = 60\nrequest_timeout_s = 60").is_ok());
     assert_refused(limits("connection_age_max_s = 60\nrequest_timeout_s = 61"), "limits.request_timeout_s", &["61", "60"]);
 }

@@ -39,7 +39,7 @@ pub use resource::{
 
 use crate::access::{CurrentPolicy, Decision};
 use crate::audit::{self, AuditLog, Draft, Observed, Tally};
-use crate::model::{Action, Class, Clock, SpiffeId};
+use crate::model::{Action, Class, Clock, SpiffeId, Timestamp};
 use record::Record;
 use resource::Question;
 
@@ -104,7 +104,7 @@ impl Gate {
             (true, Decision::Deny) => Refusal::Absent,
             (true, Decision::Allow(action, rule)) => {
                 let record = Record::new(&call, resource.name(), action, rule);
-                if let Some(refusal) = self.unmet(&call, action, resource.requires_post_quantum(&question)) {
+                if let Some(refusal) = self.unmet(&call, action, needs.nature, resource.requires_post_quantum(&question)) {
                     self.refuse(record.denied(refusal.word()), &call).await;
                     return Err(refusal);
                 }
@@ -117,9 +117,12 @@ impl Gate {
     }
 
     /// What an allowed call must bring along and does not.
-    fn unmet<E>(&self, call: &Call, action: Action, requires_post_quantum: bool) -> Option<Refusal<E>> {
+    fn unmet<E>(&self, call: &Call, action: Action, nature: Nature, requires_post_quantum: bool) -> Option<Refusal<E>> {
         if requires_post_quantum && !call.peer.post_quantum {
             return Some(Refusal::PostQuantumRequired);
+        }
+        if action == Action::Administer && nature == Nature::Change && call.peer.principal.class != Class::Operator {
+            return Some(Refusal::PeopleOnly);
         }
         let must_say_why = action == Action::Reveal && call.peer.principal.class == Class::Operator;
         (must_say_why && call.reason.is_none()).then_some(Refusal::ReasonRequired)
@@ -196,6 +199,13 @@ impl Gate {
     /// Writes what was only counted; to be called about once a minute.
     pub async fn summarise(&self) {
         for draft in self.tally.drain(self.clock.now()) {
+            let _ = self.audit.append(draft).await;
+        }
+    }
+
+    /// Writes all that was only counted; to be called when the server ends.
+    pub async fn summarise_all(&self) {
+        for draft in self.tally.drain(Timestamp::MAX) {
             let _ = self.audit.append(draft).await;
         }
     }

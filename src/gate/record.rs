@@ -122,7 +122,8 @@ pub(super) fn stranger(address: SocketAddr, why: &'static str) -> Draft {
     draft.peer = Some(address);
     draft.decision = Some(Decision::Deny);
     draft.outcome = Some("unauthenticated");
-    draft.importance = Importance::Always;
+    // The reserve is for those who have proved who they are.
+    draft.importance = Importance::Ordinary;
     draft
 }
 

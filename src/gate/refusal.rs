@@ -24,6 +24,9 @@ pub enum Refusal<E> {
         /// The action that is missing.
         missing: Action,
     },
+    /// Only people change who may do what.
+    #[error("only operators may do that: the certificate is a workload's")]
+    PeopleOnly,
     /// An operator reveals only for a reason.
     #[error("an operator must give a reason")]
     ReasonRequired,
@@ -48,6 +51,7 @@ impl<E> Refusal<E> {
             Self::Sealed => "sealed",
             Self::Absent => "not_visible",
             Self::Forbidden { .. } => "permission_denied",
+            Self::PeopleOnly => "people_only",
             Self::ReasonRequired => "reason_required",
             Self::PostQuantumRequired => "post_quantum_required",
             Self::Unaudited(_) => "unaudited",

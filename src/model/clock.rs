@@ -80,6 +80,11 @@ impl fmt::Display for Timestamp {
 pub trait Clock: Send + Sync + 'static {
     /// The present.
     fn now(&self) -> Timestamp;
+
+    /// How far what it shows is ahead of the machine's clock.
+    fn ahead(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// The machine's clock.
@@ -118,6 +123,10 @@ impl<C: Clock> Clock for FlooredClock<C> {
         let floor = self.floor.fetch_max(now.0, Ordering::AcqRel);
         Timestamp(now.0.max(floor))
     }
+
+    fn ahead(&self) -> Duration {
+        self.now().since(self.inner.now())
+    }
 }
 
 /// Watches a clock against the time that really passes: the machine's monotonic clock.
@@ -136,9 +145,10 @@ impl ClockWatch {
         Self { at: clock.now(), since: Instant::now() }
     }
 
-    /// How far the clock has run ahead, if that is more than an hour.
+    /// How far the clock has run ahead of the time that passed, or of the machine's clock, if that is more than an hour. The
+    /// latter outlives a restart: a log that was written while the machine's clock was wrong holds the vault's time up.
     pub fn implausible_jump(&self, clock: &dyn Clock) -> Option<Duration> {
-        let ahead = clock.now().since(self.at.plus(self.since.elapsed()));
+        let ahead = clock.now().since(self.at.plus(self.since.elapsed())).max(clock.ahead());
         (ahead > Self::PLAUSIBLE).then_some(ahead)
     }
 }

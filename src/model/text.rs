@@ -21,6 +21,9 @@ impl<const MAX: usize> Text<MAX> {
         if text.len() > MAX {
             return Err(Invalid("too long"));
         }
+        if text.trim().is_empty() {
+            return Err(Invalid("must not be blank"));
+        }
         if text.chars().any(is_invisible) {
             return Err(Invalid("must not contain control or invisible characters"));
         }
@@ -61,7 +64,10 @@ impl<const MAX: usize> fmt::Display for Text<MAX> {
 pub(super) fn is_invisible(character: char) -> bool {
     character.is_control()
         || matches!(character,
-            '\u{00ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
+            '\u{00ad}' | '\u{034f}' | '\u{061c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}'
+            | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// Whether a text has a part with the look of an access token: a known prefix before at least 16 hex digits, or 40 hex
@@ -95,6 +101,48 @@ mod tests {
     fn nothing_that_could_forge_a_line_passes() {
         for text in ["a\nb", "a\rb", "a\u{1b}[2Jb", "a\0b", "a\u{202e}b", "a\u{200b}b", "a\u{2028}b"] {
             assert!(Text::<64>::parse(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_shows_nothing_is_refused() {
+        let hidden = [
+            '\u{ad}',
+            '\u{34f}',
+            '\u{61c}',
+            '\u{115f}',
+            '\u{1160}',
+            '\u{17b4}',
+            '\u{180b}',
+            '\u{180e}',
+            '\u{200b}',
+            '\u{200f}',
+            '\u{2028}',
+            '\u{202e}',
+            '\u{2060}',
+            '\u{206a}',
+            '\u{206f}',
+            '\u{3164}',
+            '\u{fe00}',
+            '\u{fe0f}',
+            '\u{feff}',
+            '\u{ffa0}',
+            '\u{fff9}',
+            '\u{1d173}',
+            '\u{e0001}',
+            '\u{e007f}',
+            '\u{e0100}',
+            '\u{e01ef}',
+        ];
+        for character in hidden {
+            assert!(Text::<64>::parse(&format!("a{character}b")).is_err(), "{character:?}");
+            assert!(format!("a{character}b").parse::<crate::model::SecretPath>().is_err(), "{character:?}");
+        }
+        for blank in [" ", "\u{a0}", "\u{3000} ", "\t"] {
+            assert!(Text::<64>::parse(blank).is_err(), "{blank:?}");
+        }
+        for text in ["größe", "名前", "नमस्ते", "Ωmega ⟨x⟩", "🦀"] {
+            assert!(Text::<64>::parse(text).is_ok(), "{text}");
         }
     }
 

@@ -58,7 +58,7 @@ fn status(services: &Services, started: Timestamp) -> api::GetStatusResponse {
     let audit = services.audit.status();
     let clock = services.vault.implausible_clock().map_or_else(healthy, |ahead| {
         let problem =
-            format!("ran {} s ahead of the time that passed: nothing is purged until the server is started again", ahead.as_secs());
+            format!("is {} s ahead of the time that passed or of the machine's clock: nothing is purged while it is", ahead.as_secs());
         unhealthy(problem, None)
     });
     api::GetStatusResponse {

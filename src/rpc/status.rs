@@ -38,6 +38,7 @@ pub(super) fn of_refusal(method: Method, refusal: Refusal<Error>) -> Status {
             let details = ErrorDetails::with_error_info("MISSING_ACTION", DOMAIN, [("action".to_owned(), missing.word().to_owned())]);
             Status::with_error_details(Code::PermissionDenied, "you may not do that here", details)
         }
+        Refusal::PeopleOnly => Status::permission_denied("only operators may do that: your certificate is a workload's"),
         Refusal::ReasonRequired => invalid(&Fault { field: "reason", why: "operators must say why they reveal a secret" }),
         Refusal::PostQuantumRequired => {
             Status::failed_precondition("this namespace demands a post-quantum key exchange: connect with X25519MLKEM768")
@@ -87,7 +88,9 @@ fn of_policy(refused: ChangeRefused) -> Status {
         ChangeRefused::Unknown => Status::not_found(text),
         ChangeRefused::Exists => Status::already_exists(text),
         ChangeRefused::Invalid(why) => invalid(&Fault { field: "", why }),
-        ChangeRefused::OwnRole | ChangeRefused::OwnBinding | ChangeRefused::SeparationOfDuties => Status::permission_denied(text),
+        ChangeRefused::NotAdministrator | ChangeRefused::OwnRole | ChangeRefused::OwnBinding | ChangeRefused::SeparationOfDuties => {
+            Status::permission_denied(text)
+        }
         ChangeRefused::BuiltIn | ChangeRefused::InUse | ChangeRefused::LastAdministrator => Status::failed_precondition(text),
     }
 }

@@ -159,7 +159,7 @@ fn accept_limits(config: &Config) -> AcceptLimits {
     AcceptLimits {
         handshake_timeout: config.limits.handshake_timeout,
         handshakes: config.limits.handshakes_max,
-        handshakes_per_address: config.limits.handshakes_max,
+        handshakes_per_address: config.limits.handshakes_per_address_max,
         connections: config.limits.connections_max,
         idle: config.limits.idle_timeout,
         age: config.limits.connection_age_max,

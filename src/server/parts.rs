@@ -43,7 +43,7 @@ impl Parts {
     /// on it.
     pub(super) async fn close(&self) {
         self.vault.shut().await;
-        self.gate.summarise().await;
+        self.gate.summarise_all().await;
         if let Err(error) = note(&self.audit, "stop").await {
             tracing::warn!(%error, "the end is not on the record");
         }

@@ -1,23 +1,22 @@
 //! Init, unseal, seal. Sealed and open are different types: while sealed there is no [`Open`] to call.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 
 use crate::access::{self, CurrentPolicy, Scope};
 use crate::audit;
-use crate::crypto::{self, CryptoError, Keyring, NameKey, Random, SigningKey};
+use crate::crypto::{self, CryptoError, NameKey, Random, SigningKey};
 use crate::gate::{Permit, Unreleased};
-use crate::model::{BindingId, Clock, ClockWatch, NamespaceId, SecretBytes, SpiffeId, Text, Timestamp, VaultId};
+use crate::model::{BindingId, Clock, ClockWatch, SecretBytes, SpiffeId, Text, Timestamp, VaultId};
 use crate::seal::{Argon2Parameters, Header, Passphrase};
 use crate::storage::{Batch, Revision, Store, StoreStatus};
 
-use super::namespace::{Namespace, NamespaceKeys};
+use super::namespace::load_namespaces;
 use super::page::PageTokens;
-use super::role::{self, PolicyContent, PolicyState};
+use super::policy::{self, PolicyContent, PolicyState};
 use super::rows::SystemRows;
-use super::{Error, Open, record, row};
+use super::{Error, Open, row};
 
 /// The vault's own secrets: each has a row, wrapped by the system key.
 const AUDIT_SEED: &str = "audit-seed";
@@ -124,7 +123,7 @@ impl Vault {
             batch = batch.put(row::own_secret_key(name), wrapped.to_vec());
         }
         let bindings = first_bindings(administrators, random.as_ref(), now)?;
-        let (policy_rows, head) = role::first_rows(&bindings);
+        let (policy_rows, head) = policy::first_rows(&bindings);
         batch = batch.put(row::policy_key(), rows.seal(&row::policy_key(), &head)?);
         for policy_row in &policy_rows {
             let PolicyContent::Binding(binding) = &policy_row.content else { continue };
@@ -259,19 +258,6 @@ impl Vault {
     pub(super) fn take_in_doubt(&self) -> Vec<audit::Entry> {
         std::mem::take(&mut *self.in_doubt.lock().unwrap_or_else(PoisonError::into_inner))
     }
-}
-
-async fn load_namespaces(rows: &SystemRows) -> Result<HashMap<NamespaceId, Arc<Namespace>>, Error> {
-    let mut namespaces = HashMap::new();
-    for (_, stored, _) in rows.records::<record::Namespace>(&row::namespaces_prefix()).await? {
-        let id = stored.namespace_id()?;
-        let keyring = rows.record::<record::KeyringRow>(&row::keyring_key(id)).await?;
-        let (keyring_row, revision) = keyring.ok_or(Error::Integrity("a missing keyring"))?;
-        let keyring = Keyring::decode(rows.vault, id, rows.system_key(), &keyring_row.keyring)?;
-        let keys = NamespaceKeys { keyring, revision };
-        namespaces.insert(id, Arc::new(Namespace::of(&stored, keys)?));
-    }
-    Ok(namespaces)
 }
 
 fn first_bindings(administrators: &FirstAdministrators, random: &dyn Random, now: Timestamp) -> Result<Vec<access::Binding>, Error> {

@@ -15,6 +15,7 @@
 //! | `row`, `record`, `rows` | keys of rows, the codec of a head, records under the system key |
 //! | `secret/` | the operations on secrets |
 //! | `namespace`, `role`, `key` | namespaces, roles and bindings, key versions |
+//! | `policy` | the rows of roles and bindings, and the one way in which they change |
 //! | `purge`, `settle` | the vault's own work: ending recovery windows, settling changes that a crash left in doubt |
 //! | `page` | page tokens |
 
@@ -24,6 +25,7 @@ mod lifecycle;
 mod namespace;
 mod open;
 mod page;
+mod policy;
 mod purge;
 mod record;
 mod role;

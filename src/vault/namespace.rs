@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
-use crate::access::NamespaceEntry;
+use crate::access::{NamespaceEntry, Scope};
 use crate::crypto::{Keyring, TagLabel};
 use crate::gate::{Permit, Unreleased, VAULT_WORDS, Visibility};
 use crate::model::{Environment, NamespaceId, NamespaceName, Timestamp, limits};
 use crate::storage::{Batch, CommitError, Revision};
 
 use super::page::{Page, PageLimits, Shown};
+use super::policy::caller;
+use super::rows::SystemRows;
 use super::{Error, Open, record, row};
 
 /// A namespace's own bounds.
@@ -145,18 +147,28 @@ impl Open {
             return Err(Error::Invalid { field: "name", why: "stands for a part of the vault in the audit log: choose another" });
         }
         // One change of the policy's snapshot at a time: the new name must not be lost between two of them.
-        let _policy = self.policy_change.lock().await;
+        let mut policy = self.policy_change.lock().await;
+        let by = caller(&permit)?;
+        self.policy.snapshot().ok_or(Error::Sealed)?.check_administers(&by, Scope::Vault, self.clock.now())?;
         if let Some(existing) = self.namespace_named(&new.name) {
             let same = existing.info.environment == new.environment && existing.info.limits == new.limits;
-            let is_replay = permit.request_id().is_some_and(|id| id == existing.request_id) && same;
+            let is_own = existing.info.created_by == by.as_str();
+            let is_replay = permit.request_id().is_some_and(|id| id == existing.request_id) && is_own && same;
             return if is_replay { Ok(Unreleased::new(existing.info.clone())) } else { Err(Error::Exists) };
         }
         if self.namespaces.load().len() >= limits::NAMESPACES {
             return Err(Error::State("a vault has at most 10,000 namespaces"));
         }
         let record = new_record(&permit, &new, self.new_id()?.to_vec());
-        let info = self.write_namespace(&record).await?;
-        Ok(Unreleased::new(info))
+        match self.write_namespace(&record).await {
+            Ok(info) => Ok(Unreleased::new(info)),
+            Err(failed) => {
+                // Only what nobody knows of is looked for: a name that was taken meanwhile is another's.
+                self.read_policy_again(&mut policy, &failed).await?;
+                let is_it = |namespace: &Arc<Namespace>| namespace.info.id.as_bytes()[..] == record.id[..];
+                self.namespace_named(&new.name).filter(is_it).map(|made| Unreleased::new(made.info.clone())).ok_or(failed)
+            }
+        }
     }
 
     async fn write_namespace(&self, record: &record::Namespace) -> Result<NamespaceInfo, Error> {
@@ -227,6 +239,20 @@ impl Open {
     fn namespace_named(&self, name: &NamespaceName) -> Option<Arc<Namespace>> {
         self.namespaces.load().values().find(|namespace| namespace.info.name == *name).cloned()
     }
+}
+
+/// All namespaces with their keyrings.
+pub(super) async fn load_namespaces(rows: &SystemRows) -> Result<HashMap<NamespaceId, Arc<Namespace>>, Error> {
+    let mut namespaces = HashMap::new();
+    for (_, stored, _) in rows.records::<record::Namespace>(&row::namespaces_prefix()).await? {
+        let id = stored.namespace_id()?;
+        let keyring = rows.record::<record::KeyringRow>(&row::keyring_key(id)).await?;
+        let (keyring_row, revision) = keyring.ok_or(Error::Integrity("a missing keyring"))?;
+        let keyring = Keyring::decode(rows.vault, id, rows.system_key(), &keyring_row.keyring)?;
+        let keys = NamespaceKeys { keyring, revision };
+        namespaces.insert(id, Arc::new(Namespace::of(&stored, keys)?));
+    }
+    Ok(namespaces)
 }
 
 fn new_record(permit: &Permit<()>, new: &NewNamespace, id: Vec<u8>) -> record::Namespace {

@@ -13,7 +13,7 @@ use crate::model::{Clock, NamespaceId};
 use super::Error;
 use super::namespace::Namespace;
 use super::page::{PageLimits, PageTokens, Paging};
-use super::role::PolicyState;
+use super::policy::PolicyState;
 use super::rows::SystemRows;
 
 /// An open vault. Its operations are in the files of their subjects.

@@ -20,27 +20,36 @@ impl Vault {
     /// The first thing that went wrong; the next round begins again.
     pub async fn housekeep(&self, gate: &Gate) -> Result<(), Refusal<Error>> {
         let Ok(open) = self.open() else { return Ok(()) };
-        open.settle(self.take_in_doubt(), gate).await.map_err(Refusal::Failed)?;
+        open.catch_up().await.map_err(Refusal::Failed)?;
+        open.settle(self.take_in_doubt(), gate).await;
         // A clock that jumped must not delete what people may still want back.
         if self.implausible_clock().is_some() {
             return Ok(());
         }
-        open.purge_due(gate).await
+        for (key, job) in open.due().await.map_err(Refusal::Failed)? {
+            // A seal ends this too, at once.
+            if !self.is_open() {
+                return Ok(());
+            }
+            match open.purge_one(&key, &job, gate).await {
+                // One that is damaged must not keep the others alive.
+                Err(Refusal::Failed(error @ Error::Integrity(_))) => tracing::error!(%error, "a destroyed secret cannot be purged"),
+                purged => purged?,
+            }
+        }
+        Ok(())
     }
 }
 
 impl Open {
-    async fn purge_due(self: &Arc<Self>, gate: &Gate) -> Result<(), Refusal<Error>> {
-        for (key, job) in self.due().await.map_err(Refusal::Failed)? {
-            let at = secret_at(&job).map_err(Refusal::Failed)?;
-            if self.is_still_due(&key, &at).await.map_err(Refusal::Failed)? {
-                let open = self.clone();
-                gate.run_own("PurgeDue", Action::Destroy, at, |permit| async move { open.purge(permit, 0).await }).await?;
-            } else {
-                self.rows.store.commit(Batch::new().delete(key)).await.map_err(|error| Refusal::Failed(error.into()))?;
-            }
+    async fn purge_one(self: &Arc<Self>, key: &Key, job: &PurgeJob, gate: &Gate) -> Result<(), Refusal<Error>> {
+        let at = secret_at(job).map_err(Refusal::Failed)?;
+        if self.is_still_due(key, &at).await.map_err(Refusal::Failed)? {
+            let open = self.clone();
+            return gate.run_own("PurgeDue", Action::Destroy, at, |permit| async move { open.purge(permit, 0).await }).await.map(drop);
         }
-        Ok(())
+        let deleted = self.rows.store.commit(Batch::new().delete(key.clone())).await;
+        deleted.map(drop).map_err(|error| Refusal::Failed(error.into()))
     }
 
     async fn due(&self) -> Result<Vec<(Key, PurgeJob)>, Error> {
@@ -51,8 +60,10 @@ impl Open {
             if row::purge_due_ms(&key)? > now {
                 break;
             }
-            let job = self.rows.open(&key, &row.value)?;
-            due.push((key, job));
+            match self.rows.open(&key, &row.value) {
+                Ok(job) => due.push((key, job)),
+                Err(error) => tracing::error!(%error, "a destroyed secret cannot be purged"),
+            }
         }
         Ok(due)
     }

@@ -87,7 +87,7 @@ impl TryFrom<&Role> for access::Role {
 }
 
 impl Role {
-    pub(super) fn of(role: &access::Role, request_id: Option<&str>) -> Self {
+    pub(super) fn of(role: &access::Role, method: &str, request_id: Option<&str>) -> Self {
         let grant = |grant: &access::Grant| Grant { action_bits: grant.actions.bits().into(), path_pattern: grant.pattern.to_string() };
         Self {
             name: role.name.to_string(),
@@ -96,6 +96,7 @@ impl Role {
             changed_ms: role.changed.as_ref().map_or(0, |(_, time)| time.unix_ms()),
             changed_by: role.changed.as_ref().map_or_else(String::new, |(who, _)| who.to_string()),
             request_id: request_id.unwrap_or_default().to_owned(),
+            method: method.to_owned(),
         }
     }
 }

@@ -1,39 +1,14 @@
-//! Roles and bindings: the policy's rows, its generation and its hash.
-//!
-//! Each change rewrites the policy's head in the same batch, whose revision it expects: changes come one after another.
-//! The head's hash covers every role and binding, so that one of them put back alone is noticed at the next start; its
-//! generation stands in the audit log, so that all of them put back together are noticed too.
+//! Roles and bindings.
 
-use crate::access::{self, Change, ChangeRefused, Grant, Policy, Scope};
-use crate::crypto::{self, TagLabel};
+use crate::access::{self, Change, Grant, Scope};
 use crate::gate::{OverBinding, OverScope, Permit, Unreleased};
 use crate::model::{BindingId, NamespaceId, NamespaceName, RoleName, SpiffeId, Text, Timestamp, limits};
-use crate::storage::{Batch, Key, Revision};
+
+use crate::storage::Revision;
 
 use super::page::{Page, PageLimits, Shown};
-use super::rows::SystemRows;
-use super::{Error, Open, record, row};
-
-/// Where the policy stands. A change holds the lock around it.
-pub(super) struct PolicyState {
-    pub(super) head: record::PolicyHead,
-    pub(super) revision: Revision,
-    pub(super) rows: Vec<PolicyRow>,
-}
-
-/// What one role's or binding's row holds.
-#[derive(Clone)]
-pub(super) struct PolicyRow {
-    pub(super) key: Key,
-    pub(super) content: PolicyContent,
-    pub(super) revision: Revision,
-}
-
-#[derive(Clone)]
-pub(super) enum PolicyContent {
-    Role(record::Role),
-    Binding(record::Binding),
-}
+use super::policy::{CREATE_ROLE, PolicyContent, PolicyRow, PolicyState, UPDATE_ROLE, caller};
+use super::{Error, Open, record};
 
 /// A role as it is shown.
 #[derive(Debug, Clone)]
@@ -90,75 +65,6 @@ pub struct BindingFilter {
     pub role: Option<RoleName>,
 }
 
-impl PolicyRow {
-    /// The encoded record, as the policy's hash covers it.
-    fn bytes(&self) -> Vec<u8> {
-        use prost::Message;
-        match &self.content {
-            PolicyContent::Role(role) => role.encode_to_vec(),
-            PolicyContent::Binding(binding) => binding.encode_to_vec(),
-        }
-    }
-}
-
-impl PolicyState {
-    /// Reads the policy, and checks that its rows are those that its head covers.
-    pub(super) async fn load(rows: &SystemRows) -> Result<Self, Error> {
-        let roles = rows.records(&row::roles_prefix()).await?.into_iter().map(|(key, role, revision)| PolicyRow {
-            key,
-            content: PolicyContent::Role(role),
-            revision,
-        });
-        let bindings = rows.records(&row::bindings_prefix()).await?.into_iter();
-        let bindings = bindings.map(|(key, binding, revision)| PolicyRow { key, content: PolicyContent::Binding(binding), revision });
-        let (head, revision) =
-            rows.record::<record::PolicyHead>(&row::policy_key()).await?.ok_or(Error::Integrity("the policy's head, which is missing,"))?;
-        let state = Self { head, revision, rows: roles.chain(bindings).collect() };
-        if hash_of(&state.rows) != state.head.hash {
-            return Err(Error::Integrity("the policy: its roles and bindings are not those of its head; it"));
-        }
-        Ok(state)
-    }
-
-    /// The snapshot for decisions.
-    pub(super) fn policy(&self, namespaces: impl IntoIterator<Item = (NamespaceName, access::NamespaceEntry)>) -> Result<Policy, Error> {
-        let (mut roles, mut bindings) = (Vec::new(), Vec::new());
-        for row in &self.rows {
-            match &row.content {
-                PolicyContent::Role(role) => roles.push(access::Role::try_from(role)?),
-                PolicyContent::Binding(binding) => bindings.push(access::Binding::try_from(binding)?),
-            }
-        }
-        Ok(Policy::new(roles, bindings, namespaces))
-    }
-
-    /// The head after one more change.
-    fn next_head(&self, rows: &[PolicyRow], intent: u64) -> record::PolicyHead {
-        record::PolicyHead { generation: self.head.generation + 1, hash: hash_of(rows), intent }
-    }
-}
-
-/// The first policy: administrators, and nothing else.
-pub(super) fn first_rows(bindings: &[access::Binding]) -> (Vec<PolicyRow>, record::PolicyHead) {
-    let row = |binding: &access::Binding| PolicyRow {
-        key: row::binding_key(binding.id),
-        content: PolicyContent::Binding(record::Binding::of(binding, None)),
-        revision: Revision::ABSENT,
-    };
-    let rows: Vec<_> = bindings.iter().map(row).collect();
-    let hash = hash_of(&rows);
-    (rows, record::PolicyHead { generation: 1, hash, intent: 0 })
-}
-
-/// SHA-256 over each row's key and record with their lengths, in the order of the keys.
-fn hash_of(rows: &[PolicyRow]) -> Vec<u8> {
-    let mut sorted: Vec<_> = rows.iter().collect();
-    sorted.sort_by(|a, b| a.key.cmp(&b.key));
-    let parts: Vec<_> = sorted.iter().flat_map(|row| [row.key.as_bytes().to_vec(), row.bytes()]).collect();
-    let framed = parts.iter().flat_map(|part| [(part.len() as u64).to_be_bytes().to_vec(), part.clone()]);
-    crypto::sha256(&framed.flatten().collect::<Vec<_>>()).to_vec()
-}
-
 impl Open {
     /// Makes a role.
     ///
@@ -166,7 +72,7 @@ impl Open {
     /// [`Error::Policy`], [`Error::Conflict`].
     pub async fn create_role(&self, permit: Permit<()>, draft: RoleDraft) -> Result<Unreleased<RoleInfo>, Error> {
         let mut state = self.policy_change.lock().await;
-        if let Some(replayed) = self.replayed_role(&permit, &state, &draft)? {
+        if let Some(replayed) = self.replayed_role(&permit, &state, &draft, CREATE_ROLE)? {
             return Ok(Unreleased::new(replayed));
         }
         let role = drafted(&permit, draft)?;
@@ -181,7 +87,7 @@ impl Open {
     /// [`Error::Policy`], [`Error::Conflict`].
     pub async fn update_role(&self, permit: Permit<()>, draft: RoleDraft, expected: u64) -> Result<Unreleased<RoleInfo>, Error> {
         let mut state = self.policy_change.lock().await;
-        if let Some(replayed) = self.replayed_role(&permit, &state, &draft)? {
+        if let Some(replayed) = self.replayed_role(&permit, &state, &draft, UPDATE_ROLE)? {
             return Ok(Unreleased::new(replayed));
         }
         let role = drafted(&permit, draft)?;
@@ -241,52 +147,6 @@ impl Open {
         Ok(done.with("role", binding.role).with("holder", binding.principal).map(|_| ()))
     }
 
-    /// Checks one change, writes it with the head, and puts the new policy in force.
-    async fn change<G>(&self, permit: &Permit<G>, state: &mut PolicyState, change: Change) -> Result<Unreleased<u64>, Error> {
-        let policy = self.policy.snapshot().ok_or(Error::Sealed)?;
-        policy.check(&caller(permit)?, &change, permit.now())?;
-        let key = self.row_key(&change);
-        let content = self.row_content(permit, &change);
-        let mut rows: Vec<_> = state.rows.iter().filter(|row| row.key != key).cloned().collect();
-        rows.extend(content.clone().map(|content| PolicyRow { key: key.clone(), content, revision: Revision::ABSENT }));
-        let head = state.next_head(&rows, permit.intent());
-        let batch =
-            Batch::new().expecting(row::policy_key(), state.revision).put(row::policy_key(), self.rows.seal(&row::policy_key(), &head)?);
-        let batch = match &content {
-            Some(PolicyContent::Role(role)) => batch.put(key.clone(), self.rows.seal(&key, role)?),
-            Some(PolicyContent::Binding(binding)) => batch.put(key.clone(), self.rows.seal(&key, binding)?),
-            None => batch.delete(key.clone()),
-        };
-        let revision = self.rows.store.commit(batch).await?;
-        rows.iter_mut().filter(|row| row.key == key).for_each(|row| row.revision = revision);
-        let answer =
-            Unreleased::new(revision.number()).with("policy_generation", head.generation).with("policy_hash", hex::encode(&head.hash));
-        *state = PolicyState { head, revision, rows };
-        self.policy.replace(policy.with(&change));
-        Ok(answer)
-    }
-
-    fn row_key(&self, change: &Change) -> Key {
-        match change {
-            Change::CreateRole(role) | Change::UpdateRole(role) => self.role_key(&role.name),
-            Change::DeleteRole(name) => self.role_key(name),
-            Change::Bind(binding) => row::binding_key(binding.id),
-            Change::Unbind(id) => row::binding_key(*id),
-        }
-    }
-
-    fn row_content<G>(&self, permit: &Permit<G>, change: &Change) -> Option<PolicyContent> {
-        match change {
-            Change::CreateRole(role) | Change::UpdateRole(role) => Some(PolicyContent::Role(record::Role::of(role, permit.request_id()))),
-            Change::Bind(binding) => Some(PolicyContent::Binding(record::Binding::of(binding, permit.request_id()))),
-            Change::DeleteRole(_) | Change::Unbind(_) => None,
-        }
-    }
-
-    fn role_key(&self, name: &RoleName) -> Key {
-        row::role_key(&self.names.tag(TagLabel::Role, name.to_string().as_bytes()))
-    }
-
     fn expect_role(&self, state: &PolicyState, name: &RoleName, expected: u64) -> Result<(), Error> {
         let key = self.role_key(name);
         let found = state.rows.iter().find(|row| row.key == key);
@@ -297,13 +157,15 @@ impl Open {
         }
     }
 
-    fn replayed_role(&self, permit: &Permit<()>, state: &PolicyState, draft: &RoleDraft) -> Result<Option<RoleInfo>, Error> {
+    fn replayed_role(&self, permit: &Permit<()>, state: &PolicyState, draft: &RoleDraft, method: &str) -> Result<Option<RoleInfo>, Error> {
         let key = self.role_key(&draft.name);
         let Some(PolicyRow { content: PolicyContent::Role(role), revision, .. }) = state.rows.iter().find(|row| row.key == key) else {
             return Ok(None);
         };
         let stored = access::Role::try_from(role)?;
-        let is_replay = permit.request_id().is_some_and(|id| id == role.request_id);
+        // Another administrator's request ids are theirs.
+        let is_own = role.changed_by == caller(permit)?.as_str() && role.method == method;
+        let is_replay = is_own && permit.request_id().is_some_and(|id| id == role.request_id);
         let is_same = stored.grants == draft.grants && stored.description == draft.description;
         Ok((is_replay && is_same).then_some(RoleInfo { role: stored, revision: revision.number() }))
     }
@@ -384,13 +246,6 @@ impl Open {
 fn drafted(permit: &Permit<()>, draft: RoleDraft) -> Result<access::Role, Error> {
     let changed = Some((caller(permit)?, permit.now()));
     Ok(access::Role { name: draft.name, description: draft.description, grants: draft.grants, built_in: false, changed })
-}
-
-fn caller<G>(permit: &Permit<G>) -> Result<SpiffeId, Error> {
-    permit
-        .principal()
-        .map(|principal| principal.id.clone())
-        .ok_or(Error::Policy(ChangeRefused::Invalid("only a principal changes the policy")))
 }
 
 fn replayed_binding(

@@ -10,9 +10,13 @@ use super::{Error, Open, record, row};
 
 impl Open {
     /// Records an outcome for each of these intents.
-    pub(super) async fn settle(&self, intents: Vec<Entry>, gate: &Gate) -> Result<(), Error> {
+    pub(super) async fn settle(&self, intents: Vec<Entry>, gate: &Gate) {
         for intent in intents {
-            let done = self.newest_intent(&intent).await?;
+            // What cannot be read says nothing, and keeps no other from being settled.
+            let done = self.newest_intent(&intent).await.unwrap_or_else(|error| {
+                tracing::error!(%error, intent = intent.sequence, "what a crash left in doubt cannot be told from the store");
+                None
+            });
             let outcome = match done {
                 Some(newest) if newest == intent.sequence => "ok",
                 // Something newer was done to it: whether this was done before cannot be told from the row.
@@ -22,7 +26,6 @@ impl Open {
             };
             gate.record_settled(&intent, outcome);
         }
-        Ok(())
     }
 
     /// The number of the intent of the last change of what the entry names; none if that cannot be told.

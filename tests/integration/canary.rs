@@ -23,12 +23,14 @@ fn token() -> String {
     format!("STAGE_{HEX}")
 }
 
-/// What must be found nowhere: the token and the word, as they are, in capitals, in hex and in base64's three positions.
+/// What must be found nowhere: the token and the word, as they are, in capitals, in hex, as a list of numbers, and in base64's
+/// three positions.
 fn needles() -> Vec<Vec<u8>> {
     let mut needles = Vec::new();
     for canary in [HEX, WORD] {
         let binary = hex::decode(canary).unwrap_or_default();
         needles.extend([canary.as_bytes().to_vec(), canary.to_uppercase().into_bytes(), hex::encode(canary).into_bytes()]);
+        needles.push(format!("{:?}", canary.as_bytes()).trim_matches(['[', ']']).as_bytes().to_vec());
         needles.extend(Some(binary).filter(|binary| !binary.is_empty()));
         // From the second group on, so that it does not matter what stands before.
         needles.extend((0..3).map(|skip| base64(&canary.as_bytes()[skip..skip + 18])));
@@ -67,7 +69,7 @@ struct Scene {
 
 impl Scene {
     async fn set() -> Self {
-        let stage = Stage::new("[audit]\nsegment_bytes = 1048576\n").await;
+        let stage = Stage::new("[audit]\nsegment_bytes = 1048576\n[log]\nlevel = \"debug\"\n").await;
         let namespace = stage.namespace().await;
         let owner = stage.holder(&namespace, &[EVERYTHING]).await;
         let vault = stage.role(&[EVERYTHING]).await;
@@ -109,6 +111,9 @@ impl Scene {
                 let mut texts = vec![token(), format!("see {} please", token()), token().to_lowercase(), format!("Bearer {HEX}")];
                 if matches!(field, "payload" | "passphrase") {
                     texts.push(WORD.to_owned());
+                }
+                if matches!(field, "name" | "prefix" | "resource_prefix") {
+                    texts.push(format!("{}/merchants/{}", self.subject.namespace, token()));
                 }
                 for text in texts {
                     let subject = Subject { number: self.stage.number(), ..self.subject.clone() };
@@ -195,6 +200,8 @@ async fn a_value_is_found_nowhere_but_in_the_answer_that_reveals_it() {
         assert!(!needles().iter().any(|needle| holds(format!("{typed} {typed:?}").as_bytes(), needle)));
     }
 
+    let log = scene.stage.running.log();
+    assert!(log.contains("DEBUG") && log.contains("Headers {"), "the log is not even searched at its most talkative");
     let audit = scene.stage.site.files("audit");
     assert!(audit.iter().any(|(_, content)| holds(content, CONTROL.as_bytes())), "the search does not even find what is there");
     assert!(scene.answered > 1_000, "{} answers only", scene.answered);

@@ -65,6 +65,7 @@ impl Stage {
         files.retain(|(path, _)| path.extension().is_some_and(|extension| extension == "jsonl"));
         files.sort();
         let text: String = files.iter().map(|(_, bytes)| String::from_utf8_lossy(bytes).replace('\0', "")).collect();
+        assert!(text.lines().count() > 5, "{text}");
         for (index, line) in text.lines().enumerate() {
             let entry: serde_json::Value = serde_json::from_str(line).expect("a line of JSON");
             assert_eq!(entry["sequence"], index as u64 + 1);
@@ -81,6 +82,12 @@ fn code<T>(answer: &Result<T, ClientError>) -> Option<Code> {
 async fn a_removed_log_lets_no_secret_out() {
     let stage = Stage::new(Site::with_vault("")).await;
     let away = stage.site.path("audit-away");
+    std::fs::rename(stage.site.path("audit"), &away).expect("moved");
+    // The very first to notice is a change: its intent must be on disk before it happens.
+    assert_eq!(code(&stage.put("shop/b").await), Some(Code::Unavailable));
+    std::fs::rename(&away, stage.site.path("audit")).expect("moved back");
+    stage.recovers().await;
+    assert_eq!(code(&stage.get("shop/b").await), Some(Code::NotFound), "nothing was stored");
     std::fs::rename(stage.site.path("audit"), &away).expect("moved");
     stage.is_shut("shop/b").await;
     std::fs::rename(&away, stage.site.path("audit")).expect("moved back");

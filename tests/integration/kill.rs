@@ -10,7 +10,7 @@ use std::time::Duration;
 use strongroom::client::{AuditFilter, Client, NewSecret, Page, Reveal, SecretUpdate};
 use strongroom::model::{Environment, SecretBytes, SecretName};
 
-use crate::harness::{Running, Site, person, workload};
+use crate::harness::{PASSPHRASE, Running, Site, person, workload};
 
 /// Values that were acknowledged, by name: the newest, and one that may have been stored without an answer.
 type Acknowledged = Arc<Mutex<BTreeMap<String, Known>>>;
@@ -36,8 +36,10 @@ fn random_us(most: u64) -> u64 {
     u64::from_be_bytes(bytes) % most
 }
 
-async fn writer(client: Client, writer: usize, cycle: u32, acknowledged: Acknowledged) {
-    for number in 0.. {
+/// Writes until the server is gone, and says how many times it was acknowledged.
+async fn writer(client: Client, writer: usize, cycle: u32, acknowledged: Acknowledged) -> usize {
+    let mut number = 0;
+    loop {
         let name = format!("shop/w{writer}/{}", number % 40);
         let value = format!("{cycle}-{writer}-{number}");
         let known = {
@@ -52,9 +54,10 @@ async fn writer(client: Client, writer: usize, cycle: u32, acknowledged: Acknowl
             0 => client.create_secret(NewSecret::opaque(&parsed, payload)).await,
             revision => client.update_secret(SecretUpdate::new(&parsed, payload, revision)).await,
         };
-        let Ok(stored) = stored else { return };
+        let Ok(stored) = stored else { return number };
         let known = Known { revision: stored.secret.revision, value, in_flight: None };
         acknowledged.lock().expect("no writer panics").insert(name, known);
+        number += 1;
     }
 }
 
@@ -79,7 +82,25 @@ async fn check(client: &Client, acknowledged: &Acknowledged) {
     }
 }
 
-async fn load(site: &Site, running: &Running, cycle: u32, acknowledged: &Acknowledged) -> Vec<tokio::task::JoinHandle<()>> {
+fn die_while_starting(site: &Site) {
+    let mut child = site.command("server").stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+    std::thread::sleep(Duration::from_micros(random_us(60_000)));
+    child.kill().expect("killed");
+    child.wait().expect("waited");
+}
+
+/// During Argon2id, while the rows are read, or while what a kill had left in doubt is settled.
+async fn die_while_unsealed(site: &Site) {
+    let running = site.start();
+    let cleo = site.client(&running, &person("cleo")).await;
+    let unsealing = tokio::spawn(async move { cleo.unseal(SecretBytes::new(PASSPHRASE.as_bytes().to_vec())).await });
+    tokio::time::sleep(Duration::from_micros(random_us(600_000))).await;
+    running.kill();
+    // Whether it had ended before is a matter of chance.
+    drop(unsealing.await.expect("no panic"));
+}
+
+async fn load(site: &Site, running: &Running, cycle: u32, acknowledged: &Acknowledged) -> Vec<tokio::task::JoinHandle<usize>> {
     let client = site.client(running, &workload("owner")).await;
     (0..WRITERS).map(|number| tokio::spawn(writer(client.clone(), number, cycle, acknowledged.clone()))).collect()
 }
@@ -103,13 +124,12 @@ async fn nothing_acknowledged_is_lost() {
     running.kill();
 
     let acknowledged = Acknowledged::default();
+    let mut writes = 0;
     for cycle in 0..cycles() {
-        // One in three dies while it starts, or while it is unsealed.
-        if cycle % 3 == 0 {
-            let mut child = site.command("server").stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
-            std::thread::sleep(Duration::from_micros(random_us(60_000)));
-            child.kill().expect("killed");
-            child.wait().expect("waited");
+        match cycle % 3 {
+            0 => die_while_starting(&site),
+            1 => die_while_unsealed(&site).await,
+            _ => {}
         }
         let running = site.start_open().await;
         let client = site.client(&running, &workload("owner")).await;
@@ -118,7 +138,7 @@ async fn nothing_acknowledged_is_lost() {
         tokio::time::sleep(Duration::from_micros(20_000 + random_us(200_000))).await;
         running.kill();
         for writer in writers {
-            writer.await.expect("it ended when the server did");
+            writes += writer.await.expect("it ended when the server did");
         }
     }
     // A snapshot that a kill during recovery left torn.
@@ -126,14 +146,14 @@ async fn nothing_acknowledged_is_lost() {
     let running = site.start_open().await;
     let client = site.client(&running, &workload("owner")).await;
     check(&client, &acknowledged).await;
-    assert!(acknowledged.lock().expect("no writer panics").len() > WRITERS, "something was written at all");
+    assert!(writes > WRITERS * cycles() as usize, "{writes} writes were acknowledged in {} cycles", cycles());
     tokio::time::sleep(Duration::from_millis(500)).await;
-    every_intent_has_an_outcome(&site, &running).await;
+    every_intent_has_an_outcome(&site, &running, writes).await;
     assert!(running.stop());
 }
 
 /// What the kills left in doubt was settled from the store.
-async fn every_intent_has_an_outcome(site: &Site, running: &Running) {
+async fn every_intent_has_an_outcome(site: &Site, running: &Running, writes: usize) {
     let erin = site.client(running, &person("erin")).await;
     let (mut intents, mut closed) = (std::collections::BTreeSet::new(), std::collections::BTreeSet::new());
     let mut page = Page { size: 1_000, token: String::new() };
@@ -149,6 +169,7 @@ async fn every_intent_has_an_outcome(site: &Site, running: &Running) {
         let Some(token) = listed.next else { break };
         page = Page { size: 1_000, token };
     }
+    assert!(intents.len() > writes, "{} intents, {writes} writes", intents.len());
     let open: Vec<_> = intents.difference(&closed).collect();
     assert!(open.is_empty(), "without an outcome: {open:?}");
 }

@@ -32,6 +32,7 @@ mod canary;
 mod cli;
 mod documents;
 mod faults;
+mod flood;
 mod harness;
 mod host;
 mod keys;

@@ -140,6 +140,19 @@ async fn who_administers_access_touches_no_secret() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_workload_changes_no_rights_whatever_role_it_holds() {
+    let stage = shared().await;
+    let namespace = stage.namespace().await;
+    let robot = workload(&format!("robot-{}", stage.number()));
+    stage.bind("access-admin", &robot, None).await;
+    let client = stage.client(&robot).await;
+    client.list_roles(Page::default()).await.expect("reading them is no change");
+    let accomplice = person(&format!("accomplice-{}", stage.number()));
+    assert_eq!(refused(&client.create_binding(new_binding("reader", &accomplice, Some(&namespace))).await), Code::PermissionDenied);
+    assert_eq!(reveal(&stage.client(&accomplice).await, &named(format!("{namespace}/a"))).await, Code::NotFound);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_last_administrator_stays() {
     let stage = Stage::new("").await;
     let ben = stage.client(&person("ben")).await;

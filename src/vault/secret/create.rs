@@ -10,7 +10,7 @@ use crate::storage::{Key, Revision};
 use super::super::namespace::NamespaceKeys;
 use super::super::record::{self, Kind, SecretMeta, State};
 use super::super::{Error, Open, author};
-use super::head::{Found, Place, is_replay, until_done};
+use super::head::{Found, Place, check_metadata, is_replay, until_done};
 use super::value::{check_expiry, check_payload};
 use super::{NewSecret, SecretInfo, Stored, row};
 
@@ -48,6 +48,7 @@ impl Open {
         }
         let start = self.start(permit, found.as_ref())?;
         let meta = first_meta(permit, new, &start, expires_ms);
+        check_metadata(&meta)?;
         let value = place.seal(self, start.secret, start.version, &meta, new.payload.expose())?;
         let mut batch = place.batch().expecting(place.key.clone(), start.expected).put(place.key.clone(), value.clone());
         if let Some(token) = &meta.token {

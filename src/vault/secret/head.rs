@@ -6,7 +6,7 @@ use prost::Message;
 
 use crate::crypto::{self, EnvelopeIds};
 use crate::gate::{Permit, SecretAt};
-use crate::model::{SecretBytes, SecretId, SecretPath};
+use crate::model::{SecretBytes, SecretId, SecretPath, limits};
 use crate::storage::{Batch, Key, Row};
 
 use super::super::namespace::{Namespace, NamespaceKeys};
@@ -63,7 +63,7 @@ impl Place {
     ) -> Result<crate::storage::Value, Error> {
         let (kek_version, kek) = self.keys.keyring.active();
         let context = self.context_of(open, secret, version, kek_version);
-        let sealed = crypto::seal(kek, context, &encoded(meta)?, payload, open.random())?;
+        let sealed = crypto::seal(kek, context, &meta.encode_to_vec(), payload, open.random())?;
         let head = Head { secret, version, kek_version, wrapped_dek: &sealed.wrapped_dek, meta: &sealed.meta, payload: &sealed.payload };
         Ok(head.encode())
     }
@@ -72,7 +72,7 @@ impl Place {
     pub(super) fn reseal(&self, open: &Open, head: &Head<'_>, meta: &SecretMeta) -> Result<crate::storage::Value, Error> {
         let kek = self.keys.keyring.for_decrypt(head.kek_version)?;
         let context = self.context(open, head);
-        let sealed = crypto::reseal_meta(kek, context, head.wrapped_dek, &encoded(meta)?, open.random())?;
+        let sealed = crypto::reseal_meta(kek, context, head.wrapped_dek, &meta.encode_to_vec(), open.random())?;
         Ok(Head { meta: &sealed, ..*head }.encode())
     }
 
@@ -97,12 +97,14 @@ impl Place {
     }
 }
 
-fn encoded(meta: &SecretMeta) -> Result<Vec<u8>, Error> {
-    let bytes = meta.encode_to_vec();
-    if bytes.len() > crate::model::limits::METADATA_BYTES {
-        return Err(Error::Invalid { field: "labels", why: "all metadata together must stay under 8 KiB" });
+/// The bound on what callers may say of a secret. What the vault itself notes has room of its own, so that no change of
+/// state can fail for what somebody said.
+pub(super) fn check_metadata(meta: &SecretMeta) -> Result<(), Error> {
+    let said = SecretMeta { labels: meta.labels.clone(), token: meta.token.clone(), ..SecretMeta::default() };
+    if said.encoded_len() > limits::METADATA_BYTES {
+        return Err(Error::Invalid { field: "labels", why: "labels and token details together must stay under 8 KiB" });
     }
-    Ok(bytes)
+    Ok(())
 }
 
 fn decoded(meta: &SecretBytes) -> Result<SecretMeta, Error> {

@@ -16,7 +16,7 @@ use super::row::Head;
 /// Rows that one call looks at, so that a caller who may see little does not scan the whole namespace: the page then
 /// ends early, with a token to go on.
 const ROWS_LOOKED_AT: usize = 4 * limits::PAGE_ITEMS;
-/// Secrets that one look-up returns.
+/// Secrets that one look-up returns: those that were stored first, so that a copy planted later hides none of them.
 const FOUND: usize = 64;
 
 impl Open {
@@ -82,7 +82,7 @@ impl Open {
         let namespace = self.namespace(permit.granted().namespace)?;
         let prefix = lookup_prefix(&namespace.keys(), namespace.info.id, provider.as_str(), subject.as_str())?;
         let prefix = Key::new(prefix).map_err(|_| Error::Integrity("a look-up row's key"))?;
-        let lookups = self.rows.store.scan(&prefix, None, PageSize::new(FOUND).expect("64 is a page")).await?;
+        let lookups = self.rows.store.scan(&prefix, None, PageSize::MAX).await?;
         let mut found = Vec::new();
         for (lookup, target) in &lookups.rows {
             let key = Key::new(target.value.to_vec()).map_err(|_| Error::Integrity("a look-up row"))?;
@@ -98,6 +98,8 @@ impl Open {
                 None => {}
             }
         }
+        found.sort_by_key(|info| (info.created, info.id));
+        found.truncate(FOUND);
         Ok(Unreleased::new(found))
     }
 

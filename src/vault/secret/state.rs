@@ -10,7 +10,7 @@ use crate::storage::Batch;
 use super::super::record::{PurgeJob, SecretMeta, State, optional_time};
 use super::super::{Error, Open};
 use super::create::shown;
-use super::head::{Found, is_replay, until_done};
+use super::head::{Found, check_metadata, is_replay, until_done};
 use super::update::{expect, touch};
 use super::{Expiry, SecretInfo, row};
 
@@ -92,6 +92,7 @@ impl Open {
             if meta.labels.len() > limits::LABELS {
                 return Err(Error::Invalid { field: "set_labels", why: "a secret has at most 32 labels" });
             }
+            check_metadata(meta)?;
             meta.expires_ms = change.expiry.applied(meta.expires_ms, permit.now())?;
             Ok(batch)
         };

@@ -7,7 +7,7 @@ use crate::storage::{Batch, Revision};
 use super::super::record::{self, SecretMeta, State};
 use super::super::{Error, Open, author};
 use super::create::shown;
-use super::head::{Found, Place, is_replay, until_done};
+use super::head::{Found, Place, check_metadata, is_replay, until_done};
 use super::value::check_payload;
 use super::{Expiry, SecretInfo, Stored, TokenDetails, row};
 
@@ -80,6 +80,7 @@ impl Open {
         let version = found.head().version.checked_add(1).ok_or(Error::State("the secret's numbers are used up"))?;
         let mut meta = found.meta.clone();
         meta.token = next_token(found.meta.token.as_ref(), new.token.as_ref())?;
+        check_metadata(&meta)?;
         meta.expires_ms = new.expiry.applied(meta.expires_ms, permit.now())?;
         meta.version_created_ms = permit.now().unix_ms();
         meta.version_created_by = author(permit);

@@ -1,6 +1,7 @@
 //! What a change may do.
 
 use super::*;
+use crate::access::ChangeRefused;
 
 // immune: row-35
 #[tokio::test]
@@ -83,4 +84,113 @@ async fn a_clock_that_jumped_ends_no_recovery_window() {
     later.unseal().await.expect("opened");
     later.vault.housekeep(&later.gate).await.expect("nothing is wrong");
     assert_eq!(fixture.rows("j").await.len(), 0);
+}
+
+#[tokio::test]
+async fn a_request_id_of_one_administrator_is_not_anothers() {
+    let fixture = Fixture::open().await;
+    let first = fixture.make_namespace(ana(), "second", Some("R-1")).await.expect("made");
+    assert_eq!(fixture.make_namespace(ana(), "second", Some("R-1")).await.expect("the same answer").id, first.id);
+    assert!(matches!(fixture.make_namespace(ben(), "second", Some("R-1")).await, Err(Error::Exists)));
+    let draft = || RoleDraft {
+        name: "reviewer".parse().expect("valid"),
+        description: None,
+        grants: vec![Grant { actions: ActionSet::of(&[Action::Audit]), pattern: PathPattern::everything() }],
+    };
+    let create = |who| {
+        let draft = draft();
+        fixture.run_as(who, Method::CreateRole, WholeVault::ROLES, Some("R-2"), |vault, permit| async move {
+            vault.open()?.create_role(permit, draft).await
+        })
+    };
+    let update = |who| {
+        let draft = draft();
+        fixture.run_as(who, Method::UpdateRole, WholeVault::ROLES, Some("R-2"), |vault, permit| async move {
+            vault.open()?.update_role(permit, draft, u64::MAX).await
+        })
+    };
+    create(ana()).await.expect("made");
+    create(ana()).await.expect("the same answer");
+    assert!(matches!(create(ben()).await, Err(Error::Policy(ChangeRefused::Exists))));
+    assert!(matches!(update(ana()).await, Err(Error::Conflict)));
+}
+
+#[tokio::test]
+async fn what_somebody_said_of_a_secret_keeps_it_from_no_change_of_state() {
+    let fixture = Fixture::open().await;
+    let with_labels = |bytes: usize| {
+        let mut new = new_secret("value", Some("1"));
+        let mut left = bytes;
+        for number in 0.. {
+            // A label of n bytes takes n + 13 of the encoding: its key of 3, and 10 of frame.
+            let length = left.min(255);
+            new.labels.insert(Text::parse(&format!("k{number:02}")).expect("valid"), Text::parse(&"x".repeat(length)).expect("valid"));
+            left -= length;
+            if left == 0 {
+                return new;
+            }
+        }
+        unreachable!()
+    };
+    let create = |at: &str, new| {
+        fixture.run(owner(), Method::CreateSecret, name(at), |vault, permit| async move { vault.open()?.create(permit, new).await })
+    };
+    let mut most = 0;
+    for bytes in (6_000..8_192).rev() {
+        match create("shop/full", with_labels(bytes)).await {
+            Ok(_) => {
+                most = bytes;
+                break;
+            }
+            Err(error) => assert!(matches!(error, Error::Invalid { field: "labels", .. })),
+        }
+    }
+    assert!(most > 7_000, "{most}");
+    let long: SpiffeId = format!("spiffe://apps.test/{}", "x".repeat(2_048 - 19)).parse().expect("as long as can be");
+    fixture.bind("owner", long.clone(), Some("shop")).await.expect("bound");
+    let request_id = "r".repeat(128);
+    for change in [StateChange::Disable, StateChange::Destroy, StateChange::Restore, StateChange::Enable] {
+        fixture
+            .run_as(long.clone(), Method::DisableSecret, name("shop/full"), Some(&request_id), move |vault, permit| async move {
+                vault.open()?.change_state(permit, 0, change).await
+            })
+            .await
+            .unwrap_or_else(|error| panic!("{change:?}: {error}"));
+    }
+}
+
+#[tokio::test]
+async fn a_token_planted_later_hides_none_that_was_there() {
+    let fixture = Fixture::open().await;
+    fixture.create("shop/merchants/1", "genuine", Some("1")).await.expect("stored");
+    fixture.clock.ahead_ms.store(1_000, Ordering::SeqCst);
+    for number in 0..80 {
+        fixture.create(&format!("shop/planted/{number}"), "planted", Some("1")).await.expect("stored");
+    }
+    let found = fixture.find("1").await.expect("found");
+    assert_eq!((found.len(), &found[0].name), (64, &name("shop/merchants/1")));
+}
+
+#[tokio::test]
+async fn a_damaged_secret_keeps_no_other_from_being_purged() {
+    let fixture = Fixture::open().await;
+    for at in ["shop/a", "shop/b"] {
+        fixture.create(at, "value", None).await.expect("stored");
+        fixture.destroy(at).await.expect("destroyed");
+    }
+    let (key, row) = fixture.rows("h").await.remove(0);
+    fixture.put(&key, each_flipped_bit(&row.value).nth(300).expect("a bit of the wrapped key")).await;
+    let (key, row) = fixture.rows("h").await.remove(1);
+    let later = Fixture::at(
+        Hands { ahead_ms: (365 * 24 * 3600 * 1000).into() },
+        fixture.store.clone(),
+        fixture.random.clone(),
+        fixture.pins,
+        History::default(),
+    );
+    let later = later.await.expect("it holds this vault");
+    later.unseal().await.expect("opened");
+    later.vault.housekeep(&later.gate).await.expect("one is damaged, the other is not");
+    assert_ne!(later.store.get(&[key]).await.expect("got")[0].as_ref().map(|row| row.revision), Some(row.revision));
+    assert_eq!(later.rows("j").await.len(), 1);
 }

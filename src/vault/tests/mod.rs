@@ -20,11 +20,11 @@ use crate::access::{CurrentPolicy, Grant};
 use crate::api::Method;
 use crate::audit::{AuditLog, AuditOptions};
 use crate::crypto::{Random, RandomFailed, SystemRandom};
-use crate::gate::{Below, Call, Gate, Permit, Refusal, Resource, ScopeNamed, Unreleased, WholeVault};
+use crate::gate::{Below, BindingNamed, Call, Gate, Permit, Refusal, Resource, ScopeNamed, Unreleased, WholeVault};
 use crate::identity::Peer;
 use crate::model::{
-    Action, ActionSet, Class, Clock, Environment, PathPattern, Principal, SecretBytes, SecretName, SpiffeId, SystemClock, Text, Timestamp,
-    VaultId,
+    Action, ActionSet, BindingId, Class, Clock, Environment, PathPattern, Principal, SecretBytes, SecretName, SpiffeId, SystemClock, Text,
+    Timestamp, VaultId,
 };
 use crate::seal::{Argon2Parameters, Passphrase};
 use crate::storage::{self, Batch, CommitError, Condition, Key, MemoryStore, PageSize, Revision, Row, Store, StoreError, StoreStatus};
@@ -43,18 +43,20 @@ impl Random for Breakable {
     }
 }
 
-/// A store in which one commit can be held back while others go on.
+/// A store in which one commit can be held back while others go on, or happen and be answered as if nobody knew.
 #[derive(Default)]
-struct HeldStore {
+struct UnsteadyStore {
     inner: MemoryStore,
     /// The class of the rows whose next writer is held; 0 for none.
     class: AtomicU8,
     is_held: Notify,
     release: Notify,
+    /// Whether the next commit is answered so.
+    is_in_doubt: AtomicBool,
 }
 
 #[async_trait]
-impl Store for HeldStore {
+impl Store for UnsteadyStore {
     async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Row>>, StoreError> {
         self.inner.get(keys).await
     }
@@ -70,7 +72,8 @@ impl Store for HeldStore {
             self.is_held.notify_one();
             self.release.notified().await;
         }
-        self.inner.commit(batch).await
+        let committed = self.inner.commit(batch).await;
+        if self.is_in_doubt.swap(false, Ordering::SeqCst) { Err(CommitError::Unknown) } else { committed }
     }
 
     async fn watch(&self, prefix: &Key, after: Revision) -> Result<storage::Changes, StoreError> {
@@ -108,6 +111,7 @@ struct Fixture {
     clock: Arc<Hands>,
     vault: Arc<Vault>,
     gate: Arc<Gate>,
+    audit: Arc<AuditLog>,
     pins: Pins,
     _folder: TempDir,
 }
@@ -116,13 +120,18 @@ fn ana() -> SpiffeId {
     "spiffe://people.test/ana".parse().expect("valid")
 }
 
+fn ben() -> SpiffeId {
+    "spiffe://people.test/ben".parse().expect("valid")
+}
+
 fn owner() -> SpiffeId {
     "spiffe://apps.test/owner".parse().expect("valid")
 }
 
 fn peer(id: &SpiffeId) -> Peer {
+    let class = if id.trust_domain().as_str() == "people.test" { Class::Operator } else { Class::Workload };
     Peer {
-        principal: Arc::new(Principal { id: id.clone(), class: Class::Workload }),
+        principal: Arc::new(Principal { id: id.clone(), class }),
         serial: "01".into(),
         not_after: Timestamp::MAX,
         address: SocketAddr::from(([127, 0, 0, 1], 1)),
@@ -186,7 +195,7 @@ impl Fixture {
         let random = Arc::new(Breakable { inner: SystemRandom::new(), is_broken: AtomicBool::new(false) });
         let passphrase = Passphrase::parse(&SecretBytes::new(PASSPHRASE.to_vec())).expect("long enough");
         let as_random: Arc<dyn Random> = random.clone();
-        let administrators = FirstAdministrators(vec![ana()]);
+        let administrators = FirstAdministrators(vec![ana(), ben()]);
         let pins = Vault::init(&store, &as_random, SystemClock.now(), &passphrase, Argon2Parameters::for_throwaway(), &administrators)
             .await
             .expect("made");
@@ -203,8 +212,8 @@ impl Fixture {
         let (audit, _) = AuditLog::open(&folder.path().join("audit"), AuditOptions::new("test"), clock.clone()).expect("a log");
         let policy = Arc::new(CurrentPolicy::default());
         let vault = Vault::new(store.clone(), random.clone(), clock.clone(), policy.clone(), pins, history).await?;
-        let gate = Gate::new(policy, vec![ana()], audit, clock.clone());
-        Ok(Self { store, random, clock, vault, gate, pins, _folder: folder })
+        let gate = Gate::new(policy, vec![ana()], audit.clone(), clock.clone());
+        Ok(Self { store, random, clock, vault, gate, audit, pins, _folder: folder })
     }
 
     /// The same store under another start of the server.
@@ -219,8 +228,20 @@ impl Fixture {
         F: Future<Output = Result<Unreleased<T>, Error>> + Send + 'static,
         O: FnOnce(Arc<Vault>, Permit<R::Granted>) -> F + Send + 'static,
     {
+        self.run_as(who, method, resource, None, operation).await
+    }
+
+    async fn run_as<R, T, F, O>(&self, who: SpiffeId, method: Method, resource: R, id: Option<&str>, operation: O) -> Result<T, Error>
+    where
+        R: Resource,
+        T: Send + 'static,
+        F: Future<Output = Result<Unreleased<T>, Error>> + Send + 'static,
+        O: FnOnce(Arc<Vault>, Permit<R::Granted>) -> F + Send + 'static,
+    {
         let vault = self.vault.clone();
-        let answer = self.gate.run(Call::new(method, peer(&who)), resource, move |permit| operation(vault, permit)).await;
+        let mut call = Call::new(method, peer(&who));
+        call.request_id = id.map(|id| Text::parse(id).expect("valid"));
+        let answer = self.gate.run(call, resource, move |permit| operation(vault, permit)).await;
         answer.map_err(|refusal| match refusal {
             Refusal::Failed(error) => error,
             other => panic!("{method:?} was refused: {other}"),
@@ -235,6 +256,14 @@ impl Fixture {
     async fn create(&self, at: &str, text: &str, subject: Option<&str>) -> Result<Stored, Error> {
         let new = new_secret(text, subject);
         self.run(owner(), Method::CreateSecret, name(at), |vault, permit| async move { vault.open()?.create(permit, new).await }).await
+    }
+
+    async fn make_namespace(&self, by: SpiffeId, name: &str, request_id: Option<&str>) -> Result<NamespaceInfo, Error> {
+        let new = NewNamespace { name: name.parse().expect("valid"), environment: Environment::Stage, limits: NamespaceLimits::default() };
+        self.run_as(by, Method::CreateNamespace, WholeVault::NAMESPACES, request_id, |vault, permit| async move {
+            vault.open()?.create_namespace(permit, new).await
+        })
+        .await
     }
 
     async fn update(&self, at: &str, revision: u64, text: &str, subject: Option<&str>) -> Result<Stored, Error> {
@@ -258,11 +287,27 @@ impl Fixture {
 
     /// Gives a built-in role to `owner`, by `ana`.
     async fn bind_on_the_vault(&self, role: &str) -> Result<(), Error> {
-        let draft = BindingDraft { role: role.parse().expect("valid"), principal: owner(), start: None, end: None, reason: None };
-        let bound = self.run(ana(), Method::CreateBinding, ScopeNamed(None), |vault, permit| async move {
-            vault.open()?.create_binding(permit, draft).await
-        });
-        bound.await.map(drop)
+        self.bind(role, owner(), None).await.map(drop)
+    }
+
+    /// Gives a role to somebody, by `ana`.
+    async fn bind(&self, role: &str, principal: SpiffeId, namespace: Option<&str>) -> Result<BindingInfo, Error> {
+        let draft = BindingDraft { role: role.parse().expect("valid"), principal, start: None, end: None, reason: None };
+        let scope = ScopeNamed(namespace.map(|name| name.parse().expect("valid")));
+        self.run(ana(), Method::CreateBinding, scope, |vault, permit| async move { vault.open()?.create_binding(permit, draft).await })
+            .await
+    }
+
+    async fn unbind(&self, by: SpiffeId, id: BindingId) -> Result<(), Error> {
+        let unbound = self
+            .run(by, Method::DeleteBinding, BindingNamed(id), |vault, permit| async move { vault.open()?.delete_binding(permit).await });
+        unbound.await
+    }
+
+    /// The id of the binding that somebody has had from the beginning.
+    fn first_binding_of(&self, who: &SpiffeId) -> BindingId {
+        let policy = self.vault.open().expect("open").policy.snapshot().expect("open");
+        policy.bindings().find(|binding| binding.principal == *who).expect("bound").id
     }
 
     async fn reveal(&self, at: &str) -> Result<String, Error> {

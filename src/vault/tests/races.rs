@@ -1,6 +1,7 @@
 //! What happens at once.
 
 use super::*;
+use crate::access::ChangeRefused;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_many_who_create_one_name_one_succeeds() {
@@ -30,7 +31,7 @@ async fn of_many_who_create_one_name_one_succeeds() {
 }
 
 /// Whoever looked before another wrote, and writes after it.
-async fn held_create(fixture: &Arc<Fixture>, store: &HeldStore, meanwhile: impl Future<Output = ()>) -> Result<Stored, Error> {
+async fn held_create(fixture: &Arc<Fixture>, store: &UnsteadyStore, meanwhile: impl Future<Output = ()>) -> Result<Stored, Error> {
     store.class.store(b'h', Ordering::SeqCst);
     let held = tokio::spawn({
         let fixture = fixture.clone();
@@ -45,7 +46,7 @@ async fn held_create(fixture: &Arc<Fixture>, store: &HeldStore, meanwhile: impl 
 // immune: row-20
 #[tokio::test]
 async fn a_name_that_was_free_when_looked_at_may_be_taken_when_written() {
-    let store = Arc::new(HeldStore::default());
+    let store = Arc::new(UnsteadyStore::default());
     let fixture = Arc::new(Fixture::open_over(store.clone()).await);
     let meanwhile = async { drop(fixture.create("shop/a", "first", None).await.expect("stored")) };
     let held = held_create(&fixture, &store, meanwhile).await;
@@ -56,11 +57,53 @@ async fn a_name_that_was_free_when_looked_at_may_be_taken_when_written() {
 // immune: row-68
 #[tokio::test]
 async fn a_writer_that_slept_through_a_rotation_begins_again_under_the_new_key() {
-    let store = Arc::new(HeldStore::default());
+    let store = Arc::new(UnsteadyStore::default());
     let fixture = Arc::new(Fixture::open_over(store.clone()).await);
     fixture.bind_on_the_vault("key-admin").await.expect("bound");
     let meanwhile = async { fixture.rotate().await.expect("rotated") };
     let held = held_create(&fixture, &store, meanwhile).await.expect("stored");
     assert_eq!(held.info.kek_version, 2);
     assert_eq!(fixture.reveal("shop/a").await.expect("stored"), "held");
+}
+
+#[tokio::test]
+async fn whoever_administers_no_more_changes_nothing_more() {
+    let store = Arc::new(UnsteadyStore::default());
+    let fixture = Arc::new(Fixture::open_over(store.clone()).await);
+    let anas = fixture.first_binding_of(&ana());
+    store.class.store(b'p', Ordering::SeqCst);
+    let removal = tokio::spawn({
+        let fixture = fixture.clone();
+        async move { fixture.unbind(ben(), anas).await }
+    });
+    store.is_held.notified().await;
+    // Still an administrator, she asks; her call waits for the change under way.
+    let asked = fixture.audit.status().last_sequence;
+    let accomplice = tokio::spawn({
+        let fixture = fixture.clone();
+        async move { fixture.bind("access-admin", "spiffe://people.test/cem".parse().expect("valid"), None).await.map(drop) }
+    });
+    while fixture.audit.status().last_sequence == asked {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    store.release.notify_one();
+    removal.await.expect("it ran").expect("removed");
+    let refused = accomplice.await.expect("it ran");
+    assert!(matches!(refused, Err(Error::Policy(ChangeRefused::NotAdministrator))), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_change_of_the_policy_that_was_in_doubt_is_in_force_if_it_happened() {
+    let store = Arc::new(UnsteadyStore::default());
+    let fixture = Fixture::open_over(store.clone()).await;
+    let bound = fixture.bind("auditor", "spiffe://people.test/erin".parse().expect("valid"), None).await.expect("bound").binding;
+    store.is_in_doubt.store(true, Ordering::SeqCst);
+    fixture.unbind(ana(), bound.id).await.expect("it happened");
+    let policy = fixture.vault.open().expect("open").policy.snapshot().expect("open");
+    assert!(policy.binding(bound.id).is_none());
+    // And so it goes on.
+    fixture.bind_on_the_vault("auditor").await.expect("bound");
+    store.is_in_doubt.store(true, Ordering::SeqCst);
+    assert_eq!(fixture.make_namespace(ana(), "second", None).await.expect("it happened").name.to_string(), "second");
+    fixture.make_namespace(ana(), "third", None).await.expect("made");
 }
