@@ -144,7 +144,6 @@ async fn expectations_are_exact(store: &Arc<dyn Store>) {
     expecting(Revision::ABSENT).await.expect("it is absent again");
 }
 
-// immune: row-17
 // immune: row-20
 async fn of_many_inserts_one_succeeds(store: &Arc<dyn Store>) {
     for round in 0..10 {
