@@ -1,48 +1,75 @@
-use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::FileExt;
+use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
 
+/// So many acknowledgements show that a child is at work.
+const AT_WORK: usize = 20;
+
 #[test]
 fn nothing_acknowledged_is_lost_by_a_kill() {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut acknowledged = BTreeSet::new();
+    let mut acknowledged = Acknowledged::default();
     let mut random = 0x9e37_79b9_u64;
     for cycle in 0..20 {
-        let mut child = child(&["env"], "crash::child_that_appends", folder.path()).stdout(Stdio::piped()).spawn().expect("runs");
-        let lines = BufReader::new(child.stdout.take().expect("piped")).lines().map_while(Result::ok);
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(cycle);
-        let after = Duration::from_millis(30 + (random >> 33) % 120);
-        let killer = std::thread::spawn(move || {
-            std::thread::sleep(after);
-            child.kill().expect("killed");
-            child.wait().expect("dead")
-        });
-        acknowledged.extend(lines.filter_map(|line| line.strip_prefix("acknowledged ")?.parse::<u64>().ok()));
-        killer.join().expect("no panic");
+        // Some die while they start and open, the others somewhere in their writes.
+        let is_writing = cycle % 3 != 0;
+        let delay = Duration::from_millis(30 + (random >> 33) % 120);
+        for (sequence, number) in run_and_kill(folder.path(), is_writing, delay) {
+            acknowledged.note(sequence, number);
+        }
         let (log, recovered) = open(folder.path());
-        assert!(recovered.last_sequence >= acknowledged.last().copied().unwrap_or(0));
+        assert!(recovered.last_sequence >= acknowledged.last_sequence());
         drop(log);
-        assert_holds(folder.path(), &acknowledged);
+        acknowledged.assert_in(folder.path());
     }
-    assert!(acknowledged.len() > 200, "too few to mean anything: {}", acknowledged.len());
+}
+
+/// Starts a child that appends, kills it so long after its start or its first acknowledgements, and returns what it had
+/// acknowledged.
+fn run_and_kill(folder: &Path, is_writing: bool, delay: Duration) -> Vec<(u64, String)> {
+    let mut child = child(&["env"], "crash::child_that_appends", folder).stdout(Stdio::piped()).spawn().expect("runs");
+    let lines = BufReader::new(child.stdout.take().expect("piped")).lines().map_while(Result::ok);
+    let mut acknowledgements = lines.filter_map(|line| acknowledgement(&line));
+    let mut acknowledged: Vec<_> = acknowledgements.by_ref().take(if is_writing { AT_WORK } else { 0 }).collect();
+    let killer = std::thread::spawn(move || {
+        std::thread::sleep(delay);
+        child.kill().expect("killed");
+        child.wait().expect("dead")
+    });
+    // Until its end: a child whose pipe is full would not write.
+    acknowledged.extend(acknowledgements);
+    let end = killer.join().expect("no panic");
+    assert_eq!(end.signal(), Some(9), "it runs until it is killed: {end}");
+    assert!(!is_writing || acknowledged.len() >= AT_WORK);
+    acknowledged
+}
+
+/// The sequence and the number. The last line may be torn: without its stop it counts for nothing.
+fn acknowledgement(line: &str) -> Option<(u64, String)> {
+    let (sequence, number) = line.split_once("acknowledged ")?.1.split_once(' ')?;
+    Some((sequence.parse().ok()?, number.strip_suffix('.')?.to_owned()))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn child_that_appends() {
     let Some(folder) = child_folder() else { return };
     let (log, _) = open(&folder);
-    for _ in 0..16 {
+    for caller in 0..16 {
         let log = Arc::clone(&log);
+        // No child of this folder writes a number that another has written.
+        let first = (u64::from(std::process::id()) << 32) + (caller << 24);
         drop(tokio::spawn(async move {
-            loop {
-                let sequence = log.append(read_draft(1).with("padding", "x".repeat(300))).await.expect("written").sequence;
-                std::io::stdout().write_all(format!("acknowledged {sequence}\n").as_bytes()).expect("the parent reads");
+            for number in first.. {
+                let draft = read_draft(number).with("padding", "x".repeat(300));
+                let sequence = log.append(draft).await.expect("written").sequence;
+                std::io::stdout().write_all(format!("acknowledged {sequence} {number}.\n").as_bytes()).expect("the parent reads");
             }
         }));
     }

@@ -13,9 +13,11 @@ mod crash;
 mod entries;
 mod faults;
 mod reading;
+#[path = "../../storage/required.rs"] // the layers let neither module import the other
+mod required;
 mod writing;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -67,13 +69,37 @@ fn segment_files(folder: &Path) -> Vec<PathBuf> {
     segment::segments_in(folder).expect("listed").into_iter().map(|first| folder.join(segment::segment_name(first))).collect()
 }
 
-/// Every acknowledged entry stands in the log with its number, and the numbers have no gaps.
-fn assert_holds(folder: &Path, acknowledged: &BTreeSet<u64>) {
-    let entries = all(folder);
-    let sequences: Vec<u64> = entries.iter().map(|entry| entry.sequence).collect();
-    assert_eq!(sequences, (1..=sequences.len() as u64).collect::<Vec<_>>(), "gaps");
-    let missing: Vec<_> = acknowledged.iter().filter(|sequence| **sequence > sequences.len() as u64).collect();
-    assert!(missing.is_empty(), "acknowledged and not there: {missing:?}");
+/// What was acknowledged: by its sequence, the number that stands in the entry's detail.
+#[derive(Default)]
+struct Acknowledged(BTreeMap<u64, String>);
+
+impl Acknowledged {
+    /// Appends, and notes the entry unless it is refused.
+    async fn append(&mut self, log: &AuditLog, draft: Draft) -> Result<(), AuditError> {
+        let number = draft.detail["number"].clone();
+        let written = log.append(draft).await?;
+        self.note(written.sequence, number);
+        Ok(())
+    }
+
+    fn note(&mut self, sequence: u64, number: String) {
+        assert!(self.0.insert(sequence, number).is_none(), "sequence {sequence} was given twice");
+    }
+
+    fn last_sequence(&self) -> u64 {
+        self.0.last_key_value().map_or(0, |(sequence, _)| *sequence)
+    }
+
+    /// Every one of them stands in the log at its sequence, and the sequences have no gaps.
+    fn assert_in(&self, folder: &Path) {
+        let entries = all(folder);
+        let sequences: Vec<u64> = entries.iter().map(|entry| entry.sequence).collect();
+        assert_eq!(sequences, (1..=sequences.len() as u64).collect::<Vec<_>>(), "gaps");
+        let numbers: BTreeMap<_, _> = entries.iter().map(|entry| (entry.sequence, entry.detail.get("number"))).collect();
+        for (sequence, number) in &self.0 {
+            assert_eq!(numbers.get(sequence), Some(&Some(number)), "what was acknowledged as {sequence}");
+        }
+    }
 }
 
 /// Waits for the log to become writable by itself, without traffic.
@@ -95,9 +121,11 @@ fn child(wrapper: &[&str], test: &str, folder: &Path) -> Command {
     command
 }
 
+/// Runs it to its end. A name that no test has would be a success too: one test must have passed.
 fn run_child(wrapper: &[&str], test: &str, folder: &Path) {
     let output = child(wrapper, test, folder).output().expect("the test binary runs");
-    assert!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (told, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && told.contains("test result: ok. 1 passed;"), "{told}{errors}");
 }
 
 /// The folder, if this process is such a child.
