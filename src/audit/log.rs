@@ -12,7 +12,7 @@ use super::queue::{GROUP_BYTES, Queue, Shared};
 use super::recover::{Recovered, recover};
 use super::segment::{Folder, segment_name, segments_in};
 use super::spare::Spare;
-use super::writer::Writer;
+use super::writer::{TICK, Writer};
 use super::{AuditError, Draft, Importance, Pending, Written};
 use crate::model::{Clock, Timestamp};
 
@@ -104,6 +104,16 @@ impl AuditLog {
     /// `Options`; `Locked` if another process writes there; `Damaged` if entries are missing or broken; `Io` if the folder
     /// cannot be read or written.
     pub fn open(folder: &Path, options: AuditOptions, clock: Arc<dyn Clock>) -> Result<(Arc<Self>, Recovered), AuditError> {
+        Self::open_with_tick(folder, options, clock, TICK)
+    }
+
+    /// The same; without work, the writer looks that often whether all is well.
+    pub(super) fn open_with_tick(
+        folder: &Path,
+        options: AuditOptions,
+        clock: Arc<dyn Clock>,
+        tick: Duration,
+    ) -> Result<(Arc<Self>, Recovered), AuditError> {
         options.check()?;
         let held = Arc::new(Folder::open(folder)?);
         let (segment, recovered) = recover(&held, options.segment_bytes)?;
@@ -120,6 +130,7 @@ impl AuditLog {
             segment_bytes: options.segment_bytes,
             reserve_bytes: options.reserve_bytes,
             pause: options.pause,
+            tick,
             callers: 0,
             last_attempt: Instant::now(),
         };
@@ -180,6 +191,11 @@ impl AuditLog {
             last_sequence: queue.durable,
             oldest_unflushed: queue.oldest_unflushed().map(|since| since.elapsed()),
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn counts(&self) -> super::queue::Counts {
+        self.shared.lock().counts
     }
 
     /// Takes no more entries, writes those that wait, cuts the last segment's zeros and ends the writer. Blocks until that is

@@ -43,6 +43,16 @@ pub(super) struct Queue {
     /// Somebody was refused because of the fault, and would like to know whether it is over.
     pub(super) poked: bool,
     pub(super) closing: bool,
+    pub(super) counts: Counts,
+}
+
+/// How often the writer has done what nobody sees from outside.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Counts {
+    /// Pauses in which callers could come back.
+    pub(super) pauses: u64,
+    /// Attempts to get out of a fault, those that failed included.
+    pub(super) attempts: u64,
 }
 
 /// Why, and since when.
@@ -113,6 +123,7 @@ impl Queue {
             wake_at: 1,
             poked: false,
             closing: false,
+            counts: Counts::default(),
         }
     }
 

@@ -19,7 +19,7 @@ use super::spare::Spare;
 use crate::model::Clock;
 
 /// Without work, how often the writer looks whether segment and folder are still there, or whether a fault has ended.
-const TICK: Duration = Duration::from_secs(1);
+pub(super) const TICK: Duration = Duration::from_secs(1);
 /// Least time between two attempts to get out of a fault.
 const RETRY: Duration = Duration::from_millis(250);
 /// What is written to a fresh segment to see whether it can be.
@@ -36,6 +36,7 @@ pub(super) struct Writer {
     pub(super) segment_bytes: u64,
     pub(super) reserve_bytes: u64,
     pub(super) pause: Duration,
+    pub(super) tick: Duration,
     pub(super) callers: usize,
     pub(super) last_attempt: Instant,
 }
@@ -75,11 +76,12 @@ impl Writer {
     fn next_turn(&mut self, buffer: &mut Vec<u8>) -> Turn {
         let mut queue = self.shared.lock();
         if self.callers >= PAUSE_FROM {
+            queue.counts.pauses += 1;
             queue.wake_at = self.callers;
             queue = wait(&self.shared, queue, self.pause, |queue| queue.count < queue.wake_at && !queue.closing);
         }
         queue.wake_at = 1;
-        queue = wait(&self.shared, queue, TICK, |queue| queue.count == 0 && !queue.closing && !queue.poked);
+        queue = wait(&self.shared, queue, self.tick, |queue| queue.count == 0 && !queue.closing && !queue.poked);
         if queue.count > 0 {
             Turn::Group(queue.take(std::mem::take(buffer)))
         } else if queue.closing {
@@ -174,6 +176,7 @@ impl Writer {
         let reopened = self.reopen();
         self.last_attempt = Instant::now();
         let mut queue = self.shared.lock();
+        queue.counts.attempts += 1;
         match reopened {
             Ok(()) => {
                 queue.fault = None;

@@ -18,6 +18,11 @@ fn is_failing(log: &AuditLog) -> bool {
     matches!(log.condition(), Condition::Failing { .. })
 }
 
+/// Waits until the writer has made a whole attempt to get out of its first fault.
+fn wait_for_an_attempt(log: &AuditLog) {
+    wait_until(|| log.counts().attempts, |attempts| *attempts > 0);
+}
+
 fn padded(number: u64) -> Draft {
     read_draft(number).with("padding", "x".repeat(1_000))
 }
@@ -26,16 +31,19 @@ fn padded(number: u64) -> Draft {
 #[tokio::test]
 async fn a_segment_that_is_deleted_stops_the_log_and_is_written_again() {
     let folder = tempfile::tempdir().expect("a folder");
-    let (log, _) = open(folder.path());
+    // It finds the fault when it wants to write, not by chance a moment before.
+    let never = Duration::from_secs(3_600);
+    let (log, _) = AuditLog::open_with_tick(folder.path(), small(), Arc::new(SystemClock), never).expect("the log opens");
     let mut acknowledged = Acknowledged::default();
     for number in 0..30 {
         acknowledged.append(&log, padded(number)).await.expect("written");
     }
     fs::remove_file(&segment_files(folder.path())[0]).expect("removed");
     assert!(matches!(log.append(padded(30)).await, Err(AuditError::Unwritable(_))));
-    assert!(is_failing(&log));
+    assert!(is_failing(&log) && log.counts().attempts == 0);
+    assert!(matches!(log.append(padded(31)).await, Err(AuditError::Unwritable(_))), "refused, and asks for an attempt");
     wait_until_writable(&log);
-    acknowledged.append(&log, padded(31)).await.expect("written");
+    acknowledged.append(&log, padded(32)).await.expect("written");
     log.close().expect("closed");
     acknowledged.assert_in(folder.path());
     assert_eq!(all(folder.path()).len(), 31, "what was refused is not there, what was acknowledged is");
@@ -52,7 +60,7 @@ async fn a_folder_that_is_moved_stops_the_log_until_it_is_back() {
     fs::rename(&folder, &away).expect("moved");
     fs::create_dir(&folder).expect("another in its place");
     assert!(matches!(log.append(padded(1)).await, Err(AuditError::Unwritable(_))));
-    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    wait_for_an_attempt(&log);
     assert!(is_failing(&log), "an empty folder of that name is not the log's");
     assert!(segment_files(&folder).is_empty());
     fs::remove_dir(&folder).expect("removed");
@@ -68,10 +76,12 @@ async fn the_condition_tells_of_a_fault_without_traffic() {
     let folder = tempfile::tempdir().expect("a folder");
     let (log, _) = open(folder.path());
     let file = segment_files(folder.path()).remove(0);
-    // Another file under the segment's name: the log does not overwrite what is not its own.
-    fs::remove_file(&file).expect("removed");
-    fs::write(&file, "not yours").expect("written");
-    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    // Another file under the segment's name, at once: the log does not overwrite what is not its own.
+    let other = folder.path().join("other");
+    fs::write(&other, "not yours").expect("written");
+    fs::rename(&other, &file).expect("renamed");
+    wait_until(|| log.condition(), |condition| *condition != Condition::Writable);
+    wait_for_an_attempt(&log);
     assert!(is_failing(&log));
     assert_eq!(fs::read_to_string(&file).expect("read"), "not yours");
     fs::remove_file(&file).expect("removed");
@@ -103,7 +113,7 @@ async fn child_with_a_file_size_limit() {
     let refused = append_until_refused(&log, padded, &mut acknowledged).await;
     assert!(matches!(refused, AuditError::Unwritable(_)) && is_failing(&log));
     assert!(matches!(log.append(Draft { importance: Importance::Always, ..padded(1) }).await, Err(AuditError::Unwritable(_))));
-    tokio::time::sleep(Duration::from_millis(700)).await;
+    wait_for_an_attempt(&log);
     assert!(is_failing(&log), "the fault has not ended");
     limit(None);
     wait_until_writable(&log);
@@ -144,9 +154,7 @@ async fn child_on_a_full_disk() {
     mount(&["-t", "tmpfs", "-o", "size=256k", "none"], &disk);
     let folder = disk.join("audit");
     let (log, _) = open(&folder);
-    while fs::metadata(folder.join("audit-spare")).map_or(0, |metadata| metadata.len()) < 64 * 1024 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    wait_until_the_spare_has_its_length(&folder);
     let ballast = disk.join("ballast");
     fs::write(&ballast, vec![1; 256 * 1024]).expect_err("the disk is full");
     let mut acknowledged = Acknowledged::default();
@@ -186,7 +194,7 @@ async fn child_racing_for_the_reserve() {
         fs::write(&ballast, vec![1; 256 * 1024]).expect_err("the disk is full");
         let callers: Vec<_> = (0..16)
             .map(|_| {
-                let log = std::sync::Arc::clone(&log);
+                let log = Arc::clone(&log);
                 tokio::spawn(async move { append_until_refused(&log, padded, &mut Acknowledged::default()).await })
             })
             .collect();
@@ -219,7 +227,7 @@ async fn child_under_a_read_only_mount() {
     acknowledged.append(&log, padded(0)).await.expect("written");
     mount(&["-t", "tmpfs", "-o", "ro,mode=700", "none"], &folder);
     assert!(matches!(log.append(padded(1)).await, Err(AuditError::Unwritable(_))));
-    assert!(matches!(AuditLog::open(&folder, small(), std::sync::Arc::new(SystemClock)), Err(AuditError::Io { .. })));
+    assert!(matches!(AuditLog::open(&folder, small(), Arc::new(SystemClock)), Err(AuditError::Io { .. })));
     assert!(is_failing(&log));
     assert!(Command::new("umount").arg(&folder).status().expect("umount runs").success());
     wait_until_writable(&log);

@@ -18,6 +18,7 @@ mod required;
 mod writing;
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -102,13 +103,28 @@ impl Acknowledged {
     }
 }
 
+/// Looks again and again until what is found is as wanted.
+fn wait_until<Found: Debug>(look: impl Fn() -> Found, is_wanted: impl Fn(&Found) -> bool) {
+    let began = Instant::now();
+    loop {
+        let found = look();
+        if is_wanted(&found) {
+            return;
+        }
+        assert!(began.elapsed() < Duration::from_secs(10), "after 10 s still {found:?}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 /// Waits for the log to become writable by itself, without traffic.
 fn wait_until_writable(log: &AuditLog) {
-    let began = Instant::now();
-    while log.condition() != Condition::Writable {
-        assert!(began.elapsed() < Duration::from_secs(10), "still failing: {:?}", log.condition());
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    wait_until(|| log.condition(), |condition| *condition == Condition::Writable);
+}
+
+/// Its mode is narrowed before that.
+fn wait_until_the_spare_has_its_length(folder: &Path) {
+    let length = || std::fs::metadata(folder.join("audit-spare")).map_or(0, |metadata| metadata.len());
+    wait_until(length, |length| *length == small().segment_bytes);
 }
 
 /// The test of that name in a process of its own; `wrapper` goes before the command.
