@@ -36,6 +36,9 @@ pub mod identity;
 pub mod memory;
 pub mod model;
 pub mod pki;
+#[cfg(test)]
+#[path = "../tests/integration/required.rs"]
+mod required;
 pub mod rpc;
 pub mod seal;
 pub mod server;

@@ -22,7 +22,6 @@
 //! | `memory` | a store for tests |
 //! | `sled` | the embedded store, and the guards around it |
 //! | `contract` | the one suite that every store passes |
-//! | `required` | what tests do where the machine lacks what they need |
 
 mod batch;
 mod condition;
@@ -31,8 +30,6 @@ mod contract;
 mod error;
 mod feed;
 mod memory;
-#[cfg(test)]
-mod required;
 mod row;
 mod sled;
 

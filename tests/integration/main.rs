@@ -46,6 +46,7 @@ mod pages;
 mod proofs;
 mod record;
 mod requests;
+mod required;
 mod roles;
 mod secrets;
 mod shape;

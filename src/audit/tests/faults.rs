@@ -131,7 +131,7 @@ fn run_with_mounts(test: &str) {
     let folder = tempfile::tempdir().expect("a folder");
     let able = Command::new("unshare").args(["--mount", "mount", "-t", "tmpfs", "none"]).arg(folder.path()).status();
     if !able.is_ok_and(|status| status.success()) {
-        required::leave_out(test, "tmpfs");
+        crate::required::leave_out(test, "tmpfs");
         return;
     }
     run_child(&["unshare", "--mount"], test, folder.path());

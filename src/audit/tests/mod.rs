@@ -13,8 +13,6 @@ mod crash;
 mod entries;
 mod faults;
 mod reading;
-#[path = "../../storage/required.rs"] // the layers let neither module import the other
-mod required;
 mod writing;
 
 use std::collections::BTreeMap;

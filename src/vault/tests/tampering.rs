@@ -40,7 +40,7 @@ async fn every_bit_of_the_vaults_own_rows_is_authenticated() {
     }
     for name in super::super::lifecycle::OWN_SECRETS {
         let key = row::own_secret_key(name);
-        let row = fixture.store.get(&[key.clone()]).await.expect("got").remove(0).expect("there");
+        let row = fixture.store.get(std::slice::from_ref(&key)).await.expect("got").remove(0).expect("there");
         open.rows.own_secret(name, 1).await.expect("as it was");
         for flipped in each_flipped_bit(&row.value) {
             fixture.put(&key, flipped).await;

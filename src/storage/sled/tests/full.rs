@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::*;
-use crate::storage::required::leave_out;
+use crate::required::leave_out;
 
 #[tokio::test]
 async fn the_reserve_refuses_before_sled_is_asked() {

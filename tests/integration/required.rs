@@ -1,4 +1,4 @@
-//! What a test needs of its machine. The tests of `audit` include this file too.
+//! What a test needs of its machine. The tests of `audit` and `storage` include this file too.
 
 /// Tells that a test is left out since the machine lacks this. Where `STRONGROOM_TEST_REQUIRE` names it, that is a failure:
 /// a list with commas, e.g. `openssl,tmpfs`.
