@@ -1,6 +1,9 @@
 //! Which certificates make a principal, and which.
 
-use rcgen::{CertificateParams, CustomExtension, ExtendedKeyUsagePurpose, Issuer, KeyPair, KeyUsagePurpose, SanType, SerialNumber};
+use rcgen::{
+    BasicConstraints, CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
+    SerialNumber,
+};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime};
 
 use super::*;
@@ -119,12 +122,47 @@ fn a_certificate_that_only_looks_like_a_trusted_one_is_refused() {
         let refusal = judge(&world, copy.der()).expect_err("refused");
         assert!(matches!(refusal, Refusal::UnknownIssuer | Refusal::BadChain), "{refusal:?}");
     }
-    // A trusted leaf as an issuer.
+    // A trusted leaf as an issuer: the names and the signatures fit, and still it may not sign.
     let leaf_key = KeyPair::from_pem(&genuine.key_pem()).expect("PEM");
-    let issuer = Issuer::from_params(&parameters, leaf_key);
+    let issuer = Issuer::from_ca_cert_der(genuine.certificate(), leaf_key).expect("read");
     let grandchild = parameters.signed_by(&key, &issuer).expect("signed");
     let chain = [genuine.certificate().clone()];
-    assert!(verifier(&world).principal(grandchild.der(), &chain, UnixTime::now()).is_err());
+    assert_eq!(verifier(&world).principal(grandchild.der(), &chain, UnixTime::now()), Err(Refusal::BadChain));
+}
+
+// immune: row-1
+/// One chain twice, leaf, middle and root: all that differs is whether the root says that the middle is a CA.
+#[test]
+fn a_chain_over_a_certificate_counts_only_when_that_is_a_cas() {
+    let [root_key, middle_key, leaf_key] = std::array::from_fn(|_| KeyPair::generate().expect("generated"));
+    let mut parameters = CertificateParams::default();
+    parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    parameters.distinguished_name.push(DnType::CommonName, "Shop root");
+    let root = parameters.self_signed(&root_key).expect("signed");
+    let domain = "shop.example".parse().expect("valid");
+    let anchor = TrustAnchor::new(domain, Class::Workload, vec![root.der().clone()], Revocation::NoneByConfiguration, now());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let verifier = SpiffeVerifier::new(vec![anchor.expect("good")], &provider).expect("built");
+    let root = Issuer::from_ca_cert_der(root.der(), root_key).expect("a CA");
+    let backend = crate::model::Principal { id: id(BACKEND), class: Class::Workload };
+    for (is_ca, expected) in [
+        (IsCa::Ca(BasicConstraints::Constrained(0)), Ok(backend)),
+        (IsCa::ExplicitNoCa, Err(Refusal::BadChain)),
+        (IsCa::NoCa, Err(Refusal::BadChain)),
+    ] {
+        let mut parameters = CertificateParams::default();
+        parameters.is_ca = is_ca;
+        parameters.distinguished_name.push(DnType::CommonName, "Shop backends");
+        let middle = parameters.signed_by(&middle_key, &root).expect("signed");
+        let middle_issuer = Issuer::from_ca_cert_der(middle.der(), &middle_key).expect("read");
+        let mut parameters = CertificateParams::default();
+        parameters.subject_alt_names = vec![SanType::URI(BACKEND.try_into().expect("ASCII"))];
+        parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let leaf = parameters.signed_by(&leaf_key, &middle_issuer).expect("signed");
+        assert_eq!(verifier.principal(leaf.der(), &[middle.der().clone()], UnixTime::now()), expected);
+        assert_eq!(verifier.principal(leaf.der(), &[], UnixTime::now()), Err(Refusal::UnknownIssuer), "the middle is missing");
+    }
 }
 
 #[test]
