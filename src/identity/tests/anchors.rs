@@ -1,7 +1,5 @@
 //! What can be configured, revocation lists above all.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use rustls_pki_types::CertificateDer;
 
 use super::*;
@@ -53,19 +51,11 @@ fn a_list_that_is_missing_expired_or_foreign_is_no_configuration() {
     assert!(configure(&ca, Revocation::Crls(vec![good()])).is_ok());
 }
 
-struct Hands(AtomicU64);
-
-impl Clock for Hands {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_unix_ms(self.0.load(Ordering::Relaxed)).expect("valid")
-    }
-}
-
 /// A list that was good at the start and was not renewed: nobody's status can be told any more.
 #[tokio::test]
 async fn a_list_that_expires_while_serving_lets_nobody_in() {
     let world = World::new();
-    let hands = Arc::new(Hands(AtomicU64::new(now().unix_ms())));
+    let hands = Hands::at(now());
     let clock: Arc<dyn Clock> = hands.clone();
     let mut door = Door::open(world.tls_by(world.anchors(&[]), clock)).await;
     let leaf = world.workloads.issue_client(&id(BACKEND), now(), 10 * HOUR).expect("issued");

@@ -20,6 +20,7 @@ mod lifetime;
 use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustls::ClientConfig;
@@ -116,6 +117,21 @@ fn list(authority: &Authority, revoked: &[&str], next_update: Timestamp) -> Cert
 /// Two hours before, so that a list may also have ended already.
 fn next_update_minus(next_update: Timestamp) -> Timestamp {
     Timestamp::from_unix_ms(next_update.unix_ms() - 2 * 3600 * 1_000).expect("valid")
+}
+
+/// A clock that stands still until a test sets it.
+struct Hands(AtomicU64);
+
+impl Hands {
+    fn at(time: Timestamp) -> Arc<Self> {
+        Arc::new(Self(AtomicU64::new(time.unix_ms())))
+    }
+}
+
+impl Clock for Hands {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_unix_ms(self.0.load(Ordering::Relaxed)).expect("valid")
+    }
 }
 
 /// An accept loop on a port of its own.
