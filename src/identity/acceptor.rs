@@ -125,3 +125,28 @@ impl Door {
         (self.report)(Stranger { address, why: refusal.why() });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // immune: row-48
+    /// Linux hands out a client that has gone all the same; where `accept` fails for it instead there is no pause.
+    #[test]
+    fn only_a_client_that_has_gone_is_a_reason_to_accept_at_once() {
+        use io::ErrorKind as Kind;
+        for kind in [Kind::ConnectionAborted, Kind::ConnectionReset, Kind::ConnectionRefused, Kind::Interrupted] {
+            assert!(concerns_one_client(&kind.into()), "{kind}");
+        }
+        for kind in [Kind::OutOfMemory, Kind::PermissionDenied, Kind::InvalidInput, Kind::WouldBlock, Kind::Other] {
+            assert!(!concerns_one_client(&kind.into()), "{kind}");
+        }
+        use rustix::io::Errno;
+        for number in [Errno::CONNABORTED, Errno::INTR] {
+            assert!(concerns_one_client(&number.into()), "{number}");
+        }
+        for number in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM] {
+            assert!(!concerns_one_client(&number.into()), "{number}");
+        }
+    }
+}

@@ -183,6 +183,11 @@ impl Site {
         Credentials { ca: self.pki("workload-ca", "pem"), certificate: self.pki(name, "pem"), key: self.pki(name, "key") }
     }
 
+    /// The authority of programs, for its revocation lists.
+    pub(crate) fn workloads(&self) -> &Authority {
+        &self.workloads
+    }
+
     /// Files of a leaf that says what the test wants, signed by the authority of people or of programs.
     pub(crate) fn forge(&self, name: &str, by_operators: bool, profile: &LeafProfile) -> Credentials {
         let authority = if by_operators { &self.operators } else { &self.workloads };

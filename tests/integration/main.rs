@@ -7,6 +7,7 @@
 //! | `cli` | the program as people and scripts use it |
 //! | `documents` | what README and docs say is what is there |
 //! | `faults` | log or store cannot be written |
+//! | `flood` | strangers and denied callers, over and over |
 //! | `harness` | a real server process, certificates and clients for everybody |
 //! | `host` | modes of files, pins, empty folders, a store that was put back |
 //! | `keys` | key versions, made while the vault serves |
@@ -20,6 +21,8 @@
 //! | `proofs` | what a connection proves, and what it does not |
 //! | `record` | what stands in the audit log, line by line |
 //! | `requests` | a proper request of every RPC, and a probe for its text fields |
+//! | `required` | what tests need of their machine |
+//! | `revocation` | lists of revoked certificates, and lives too short to need one |
 //! | `roles` | patterns, times, who may give what, and that taking away works at once |
 //! | `secrets` | what becomes of a secret |
 //! | `shape` | what no field of the API may be |
@@ -47,6 +50,7 @@ mod proofs;
 mod record;
 mod requests;
 mod required;
+mod revocation;
 mod roles;
 mod secrets;
 mod shape;

@@ -28,7 +28,7 @@ fn profile(id: &SpiffeId) -> LeafProfile {
 }
 
 /// Whether the server would not even talk to it.
-async fn is_turned_away(running: &Running, credentials: Credentials) -> bool {
+pub(crate) async fn is_turned_away(running: &Running, credentials: Credentials) -> bool {
     let options = strongroom::client::ClientOptions::new(running.address().to_string(), crate::harness::server_id(), credentials);
     let connected = Client::connect(options.retries(0)).await;
     let answer = match connected {
