@@ -92,21 +92,35 @@ async fn an_anchor_speaks_for_its_own_domain_alone() {
 async fn people_say_why_they_reveal_and_programs_need_not() {
     let stage = shared().await;
     let namespace = stage.namespace().await;
-    let owner = stage.holding(&namespace, &["create,reveal:**"]).await;
+    let program = stage.holder(&namespace, &["create,reveal:**"]).await;
+    let owner = stage.client(&program).await;
     let name = named(format!("{namespace}/merchants/1"));
     owner.create_secret(opaque(&name, "value")).await.expect("stored");
     owner.reveal_secret(Reveal::latest(&name)).await.expect("a program needs no reason");
     let operator = person(&format!("operator-{}", stage.number()));
     stage.bind("reader", &operator, Some(&namespace)).await;
     let client = stage.client(&operator).await;
-    assert_eq!(refused(&client.reveal_secret(Reveal::latest(&name)).await), Code::InvalidArgument);
+    let answer = client.reveal_secret(Reveal::latest(&name)).await.err().expect("an operator needs a reason");
+    let refusal = answer.refusal().expect("an answer of the server");
+    let fields: Vec<_> = refusal.fields.iter().map(|problem| problem.field.as_str()).collect();
+    assert_eq!((refusal.code, fields.as_slice()), (Code::InvalidArgument, &["reason"][..]));
     client.reveal_secret(Reveal::latest(&name).reason("the merchant called").ticket("T-7")).await.expect("with a reason");
     stage.bind("auditor", &person("auditor-of-reasons"), Some(&namespace)).await;
     let auditor = stage.client(&person("auditor-of-reasons")).await;
-    let filter = AuditFilter { resource_prefix: namespace, principal: operator.to_string(), ..AuditFilter::default() };
-    let entries = auditor.list_audit_entries(&filter, Page::default()).await.expect("listed").items;
-    let told: Vec<_> = entries.iter().map(|entry| (entry.event.as_str(), entry.outcome.as_str(), entry.reason.as_str())).collect();
-    assert_eq!(told, [("read", "ok", "the merchant called"), ("denied", "reason_required", "")]);
+    let reveals = |of: &SpiffeId| AuditFilter {
+        resource_prefix: namespace.clone(),
+        principal: of.to_string(),
+        action: "reveal".to_owned(),
+        ..AuditFilter::default()
+    };
+    for (who, expected) in [
+        (operator, vec![("operator", "read", "ok", "the merchant called"), ("operator", "denied", "reason_required", "")]),
+        (program, vec![("workload", "read", "ok", "")]),
+    ] {
+        let entries = auditor.list_audit_entries(&reveals(&who), Page::default()).await.expect("listed").items;
+        let told = entries.iter().map(|entry| (&*entry.class, &*entry.event, &*entry.outcome, &*entry.reason));
+        assert_eq!(told.collect::<Vec<_>>(), expected, "{who}");
+    }
 }
 
 /// A connection whose key exchange is one of these groups alone.
