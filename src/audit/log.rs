@@ -64,6 +64,8 @@ pub struct Status {
     pub bytes: u64,
     /// Segments in the folder.
     pub segments: usize,
+    /// The first sequence of the newest segment, by which it is named; 0 while there is none.
+    pub newest_segment: u64,
     /// The last sequence that is on disk.
     pub last_sequence: u64,
     /// How long the oldest entry that is not on disk has waited.
@@ -188,6 +190,7 @@ impl AuditLog {
         Status {
             bytes: firsts.iter().map(size).sum(),
             segments: firsts.len(),
+            newest_segment: firsts.last().copied().unwrap_or(0),
             last_sequence: queue.durable,
             oldest_unflushed: queue.oldest_unflushed().map(|since| since.elapsed()),
         }

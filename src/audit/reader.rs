@@ -117,6 +117,12 @@ impl Reader {
         Ok(Page { entries, next: rest.last_looked_at() })
     }
 
+    /// The first sequence that is still there, if any is.
+    #[must_use]
+    pub fn begins_at(&self) -> Option<u64> {
+        self.firsts.first().copied()
+    }
+
     /// The newest entry for which `wanted` holds, e.g. the last that has a detail `policy_generation`.
     ///
     /// # Errors

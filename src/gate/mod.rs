@@ -189,11 +189,15 @@ impl Gate {
         self.refuse(Record::invalid(call, field), call).await;
     }
 
-    /// Counts a connection that never became a principal's.
-    pub async fn refuse_stranger(&self, address: std::net::SocketAddr, why: &'static str) {
-        if self.tally.observe(record::stranger_key(address, why), self.clock.now()) == Observed::WriteNow {
-            let _ = self.audit.append(record::stranger(address, why)).await;
-        }
+    /// Counts a connection that never became a principal's, and says whether it is to be written in full.
+    #[must_use]
+    pub fn count_stranger(&self, address: std::net::SocketAddr, why: &'static str) -> bool {
+        self.tally.observe(record::stranger_key(address, why), self.clock.now()) == Observed::WriteNow
+    }
+
+    /// Writes one in full.
+    pub async fn write_stranger(&self, address: std::net::SocketAddr, why: &'static str) {
+        let _ = self.audit.append(record::stranger(address, why)).await;
     }
 
     /// Writes what was only counted; to be called about once a minute.

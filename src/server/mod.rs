@@ -19,6 +19,7 @@ mod work;
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,6 +59,12 @@ pub enum ServerError {
     /// The store.
     #[error("the store cannot be opened")]
     Store(#[from] StoreError),
+    /// The log was cut so far that nobody can tell whether the store was put back.
+    #[error(
+        "the audit log in {} no longer says which policy was in force: put the newest of the files that were moved away back",
+        .0.display()
+    )]
+    LogTooShort(PathBuf),
     /// The vault.
     #[error("the vault cannot be used")]
     Vault(#[from] vault::Error),

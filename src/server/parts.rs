@@ -12,6 +12,9 @@ use crate::model::{Clock, FlooredClock, SystemClock};
 use crate::storage::{Mode, SledOptions, SledStore, Store};
 use crate::vault::{History, Pins, Vault};
 
+/// The detail that says how often the policy has changed.
+const POLICY_GENERATION: &str = "policy_generation";
+
 /// What a server works with.
 pub(super) struct Parts {
     pub(super) clock: Arc<dyn Clock>,
@@ -36,6 +39,7 @@ impl Parts {
         let vault = Vault::new(store.clone(), Arc::new(SystemRandom::new()), clock.clone(), policy.clone(), pins, history).await?;
         let gate = Gate::new(policy, config.custodians.clone(), audit.clone(), clock.clone());
         note(&audit, "start").await?;
+        note_policy(&audit, vault.policy_generation().await).await?;
         Ok(Self { clock, audit, store, vault, gate })
     }
 
@@ -76,14 +80,28 @@ pub(super) async fn note(audit: &AuditLog, what: &'static str) -> Result<(), Aud
     audit.append(draft).await.map(|_| ())
 }
 
-/// What the log says of the time before this start. Each unsealing notes the policy's generation, so this never reads far.
+/// Says in the newest segment which policy is in force: older segments may be moved away, and this must not go with them.
+pub(super) async fn note_policy(audit: &AuditLog, generation: u64) -> Result<(), AuditError> {
+    if generation == 0 {
+        return Ok(());
+    }
+    let mut draft = Draft::new(Event::System, "policy").with(POLICY_GENERATION, generation);
+    draft.outcome = Some("ok");
+    draft.importance = Importance::Always;
+    audit.append(draft).await.map(|_| ())
+}
+
+/// What the log says of the time before this start. Each segment notes the policy's generation, so this never reads far.
 fn history(config: &Config, recovered: Recovered) -> Result<History, ServerError> {
-    let generation = |entry: &Entry| entry.detail.get("policy_generation").and_then(|text| text.parse().ok());
+    let generation = |entry: &Entry| entry.detail.get(POLICY_GENERATION).and_then(|text| text.parse().ok());
     let says_generation = |entry: &Entry| entry.outcome.as_deref() == Some("ok") && generation(entry).is_some();
-    let last = Reader::open(&config.audit_folder)?.last_matching(says_generation)?;
-    let policy_generation = last.as_ref().and_then(generation).unwrap_or(0);
+    let log = Reader::open(&config.audit_folder)?;
+    let policy_generation = log.last_matching(says_generation)?.as_ref().and_then(generation);
+    if policy_generation.is_none() && log.begins_at().is_some_and(|first| first > 1) {
+        return Err(ServerError::LogTooShort(config.audit_folder.clone()));
+    }
     if !recovered.open_intents.is_empty() {
         tracing::info!(intents = recovered.open_intents.len(), "changes were in doubt; they are settled once the vault is open");
     }
-    Ok(History { policy_generation, open_intents: recovered.open_intents })
+    Ok(History { policy_generation: policy_generation.unwrap_or(0), open_intents: recovered.open_intents })
 }

@@ -9,7 +9,8 @@ use tokio::time::{MissedTickBehavior, interval};
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::server::HealthReporter;
 
-use super::parts::Parts;
+use super::parts::{Parts, note_policy};
+use crate::audit::AuditLog;
 use crate::gate::Gate;
 use crate::identity::Stranger;
 use crate::storage::{Condition, Store};
@@ -19,7 +20,7 @@ use crate::vault::Vault;
 const SUMMARY: Duration = Duration::from_secs(60);
 /// How often recovery windows are looked at.
 const HOUSEKEEPING: Duration = Duration::from_secs(10);
-/// Strangers whose reports wait to be written; more are dropped, since the log counts them anyway only by network.
+/// Strangers whose entries in full wait to be written: as many as there are in a minute.
 const STRANGERS: usize = 1_024;
 
 /// Starts all of it. The receiver says, once the server ends, whether the store failed for good.
@@ -30,7 +31,7 @@ pub(super) fn start(
 ) -> oneshot::Receiver<Option<String>> {
     let (failed, failure) = oneshot::channel();
     let ending = end.subscribe();
-    tokio::spawn(until(ending.clone(), summarise(parts.gate.clone())));
+    tokio::spawn(until(ending.clone(), summarise(parts.gate.clone(), parts.vault.clone(), parts.audit.clone())));
     tokio::spawn(until(ending, housekeep(parts.vault.clone(), parts.gate.clone())));
     tokio::spawn(stop_on(parts.vault.clone(), parts.store.clone(), stop, end, failed));
     failure
@@ -49,12 +50,18 @@ async fn until(ending: watch::Receiver<bool>, work: impl Future<Output = ()>) {
     }
 }
 
-async fn summarise(gate: Arc<Gate>) {
+/// What goes into the log once a minute: the counts, and into each new segment which policy is in force.
+async fn summarise(gate: Arc<Gate>, vault: Arc<Vault>, audit: Arc<AuditLog>) {
+    let mut noted = audit.status().newest_segment;
     let mut ticks = interval(SUMMARY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         gate.summarise().await;
+        let (segment, generation) = (audit.status().newest_segment, vault.policy_generation().await);
+        if segment != noted && note_policy(&audit, generation).await.is_ok() {
+            noted = segment;
+        }
     }
 }
 
@@ -102,14 +109,17 @@ async fn stop_on(
 
 /// Takes reports of strangers without ever blocking, and hands them to the gate one after the other.
 pub(super) fn strangers(gate: Arc<Gate>) -> impl Fn(Stranger) + Send + Sync + 'static {
+    let writer = gate.clone();
     let (report, mut reports) = tokio::sync::mpsc::channel::<Stranger>(STRANGERS);
     tokio::spawn(async move {
-        while let Some(stranger) = reports.recv().await {
-            gate.refuse_stranger(stranger.address, stranger.why).await;
+        while let Some(Stranger { address, why, .. }) = reports.recv().await {
+            writer.write_stranger(address, why).await;
         }
     });
     move |stranger| {
-        let _ = report.try_send(stranger);
+        if gate.count_stranger(stranger.address, stranger.why) {
+            let _ = report.try_send(stranger);
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Init, unseal, seal. Sealed and open are different types: while sealed there is no [`Open`] to call.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -56,7 +57,8 @@ pub struct Vault {
     clock: Arc<dyn Clock>,
     policy: Arc<CurrentPolicy>,
     pins: Pins,
-    policy_generation: u64,
+    /// The newest that the log is known to speak of; a policy behind it is not opened.
+    policy_generation: AtomicU64,
     pub(super) in_doubt: Mutex<Vec<audit::Entry>>,
     pub(super) clock_watch: ClockWatch,
     open: ArcSwapOption<Open>,
@@ -84,7 +86,7 @@ impl Vault {
             clock,
             policy,
             pins,
-            policy_generation: history.policy_generation,
+            policy_generation: history.policy_generation.into(),
             in_doubt: Mutex::new(history.open_intents),
             open: ArcSwapOption::empty(),
             ceremony: tokio::sync::Mutex::new(()),
@@ -168,6 +170,14 @@ impl Vault {
         self.clock_watch.implausible_jump(self.clock.as_ref())
     }
 
+    /// The generation of the policy, as far as it is known: while sealed, the last one before. 0 if nobody has said.
+    pub async fn policy_generation(&self) -> u64 {
+        if let Ok(open) = self.open() {
+            self.policy_generation.fetch_max(open.policy_change.lock().await.head.generation, Ordering::AcqRel);
+        }
+        self.policy_generation.load(Ordering::Acquire)
+    }
+
     /// Whether it is open, as it changes.
     #[must_use]
     pub fn openings(&self) -> tokio::sync::watch::Receiver<bool> {
@@ -211,6 +221,7 @@ impl Vault {
     /// The same for the server itself, when it ends or its disk failed. Says whether the vault was open.
     pub async fn shut(&self) -> bool {
         let _alone = self.ceremony.lock().await;
+        self.policy_generation().await;
         self.policy.withdraw();
         self.opened.send_replace(false);
         self.open.swap(None).is_some()
@@ -239,7 +250,7 @@ impl Vault {
         let pages = PageTokens::new(rows.own_secret(PAGE_TOKENS, epoch).await?, self.pins.vault_id);
         let namespaces = load_namespaces(&rows).await?;
         let state = PolicyState::load(&rows).await?;
-        if state.head.generation < self.policy_generation {
+        if state.head.generation < self.policy_generation.load(Ordering::Acquire) {
             return Err(Error::Integrity("the policy, which is older than the audit log says: the store was put back;"));
         }
         self.policy.publish(state.policy(namespaces.values().map(|namespace| namespace.entry()))?);

@@ -159,10 +159,13 @@ impl Scene {
     }
 
     /// The files and the log of the server that hold one of the needles.
-    fn written(&self) -> Vec<String> {
-        let mut places = vec![("the log".to_owned(), self.stage.running.log().into_bytes())];
+    fn written(self) -> Vec<String> {
+        let Stage { site, running, .. } = self.stage;
+        let log = running.stop_and_read();
+        assert!(log.contains("DEBUG") && log.contains("Headers {"), "the log is not even searched at its most talkative");
+        let mut places = vec![("the log".to_owned(), log.into_bytes())];
         for folder in ["data", "audit"] {
-            places.extend(self.stage.site.files(folder).into_iter().map(|(path, content)| (path.display().to_string(), content)));
+            places.extend(site.files(folder).into_iter().map(|(path, content)| (path.display().to_string(), content)));
         }
         let needles = needles();
         places.retain(|(_, content)| needles.iter().any(|needle| holds(content, needle)));
@@ -200,8 +203,6 @@ async fn a_value_is_found_nowhere_but_in_the_answer_that_reveals_it() {
         assert!(!needles().iter().any(|needle| holds(format!("{typed} {typed:?}").as_bytes(), needle)));
     }
 
-    let log = scene.stage.running.log();
-    assert!(log.contains("DEBUG") && log.contains("Headers {"), "the log is not even searched at its most talkative");
     let audit = scene.stage.site.files("audit");
     assert!(audit.iter().any(|(_, content)| holds(content, CONTROL.as_bytes())), "the search does not even find what is there");
     assert!(scene.answered > 1_000, "{} answers only", scene.answered);

@@ -52,6 +52,7 @@ pub(crate) struct Running {
     child: Child,
     address: SocketAddr,
     log: Arc<Mutex<String>>,
+    reader: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Site {
@@ -270,10 +271,10 @@ impl Running {
                 let said = Arc::new(Mutex::new(log));
                 let saying = said.clone();
                 // The rest goes on being read, or the server would block on a full pipe.
-                std::thread::spawn(move || {
+                let reader = std::thread::spawn(move || {
                     lines.map_while(Result::ok).for_each(|line| saying.lock().expect("no reader panics").push_str(&(line + "\n")));
                 });
-                return Ok(Self { child, address, log: said });
+                return Ok(Self { child, address, log: said, reader: Some(reader) });
             }
             log.push_str(&line);
             log.push('\n');
@@ -292,9 +293,14 @@ impl Running {
         self.child.id()
     }
 
-    /// What it has written to its log so far.
-    pub(crate) fn log(&self) -> String {
-        self.log.lock().expect("no reader panics").clone()
+    /// Waits until its log says so.
+    pub(crate) fn says(&self, text: &str) {
+        let log = || self.log.lock().expect("no reader panics").clone();
+        let begin = std::time::Instant::now();
+        while !log().contains(text) {
+            assert!(begin.elapsed() < std::time::Duration::from_secs(10), "it does not say {text:?}: {}", log());
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
     }
 
     /// SIGKILL, now.
@@ -305,6 +311,17 @@ impl Running {
 
     /// SIGTERM, and whether it ended cleanly.
     pub(crate) fn stop(mut self) -> bool {
+        self.terminate()
+    }
+
+    /// The same; it must have ended cleanly. Returns all that it wrote to its log.
+    pub(crate) fn stop_and_read(mut self) -> String {
+        assert!(self.terminate(), "it ends cleanly");
+        self.reader.take().map(std::thread::JoinHandle::join).expect("read once").expect("no reader panics");
+        std::mem::take(&mut self.log.lock().expect("no reader panics"))
+    }
+
+    fn terminate(&mut self) -> bool {
         let pid = i32::try_from(self.pid()).ok().and_then(rustix::process::Pid::from_raw).expect("a pid");
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("signalled");
         self.child.wait().expect("waited").success()

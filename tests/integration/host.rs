@@ -107,7 +107,7 @@ async fn another_vault_is_refused_under_this_one_s_pins() {
     let cleo = mine.client(&running, &person("cleo")).await;
     let opened = cleo.unseal(SecretBytes::new(PASSPHRASE.as_bytes().to_vec())).await;
     assert_eq!(refused(&opened), Code::DataLoss);
-    assert!(running.log().contains("audit key"), "{}", running.log());
+    running.says("audit key");
     assert_eq!(
         refused(&mine.client(&running, &person("ana")).await.list_roles(strongroom::client::Page::default()).await),
         Code::Unavailable
@@ -145,14 +145,31 @@ async fn an_empty_folder_under_a_pinned_id_stays_empty() {
 // immune: row-61
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_was_put_back_is_not_opened() {
-    let Stage { site, running, .. } = Stage::new("").await;
+    let Stage { site, running, .. } = Stage::new("[audit]\nsegment_bytes = 1048576\n").await;
     site.make_namespace(&running, "shop", Environment::Stage).await;
     assert!(running.stop());
     copy(&site.path("data"), &site.path("old-data"));
     let running = site.start_open().await;
     let role = "custodian";
     site.bind(&running, role, &person("mallory"), None).await;
+    // So much more that the file that tells of the binding is full.
+    let client = site.client(&running, &person("mallory")).await;
+    while site.files("audit").iter().filter(|(path, _)| path.extension().is_some_and(|ending| ending == "jsonl")).count() == 1 {
+        for _ in 0..100 {
+            client.status().await.expect("served");
+        }
+    }
     assert!(running.stop());
+    assert!(site.start().stop(), "with the newest file");
+    // All but the newest may be moved away.
+    let mut files = site.files("audit");
+    files.retain(|(path, _)| path.extension().is_some_and(|ending| ending == "jsonl"));
+    files.sort();
+    files.pop();
+    private_folder(&site.path("archive")).expect("made");
+    for (path, _) in &files {
+        fs::rename(path, site.path("archive").join(path.file_name().expect("a name"))).expect("moved");
+    }
     fs::rename(site.path("data"), site.path("new-data")).expect("moved");
     fs::rename(site.path("old-data"), site.path("data")).expect("moved");
 
@@ -160,7 +177,7 @@ async fn a_store_that_was_put_back_is_not_opened() {
     let cleo = site.client(&running, &person("cleo")).await;
     let opened = cleo.unseal(SecretBytes::new(PASSPHRASE.as_bytes().to_vec())).await;
     assert_eq!(refused(&opened), Code::DataLoss);
-    assert!(running.log().contains("older than the audit log says"), "{}", running.log());
+    running.says("older than the audit log says");
     assert!(running.stop());
     // The newer one opens.
     fs::rename(site.path("data"), site.path("old-data")).expect("moved");

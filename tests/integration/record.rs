@@ -64,9 +64,8 @@ async fn no_text_forges_a_line_or_steers_a_terminal() {
     // What is harmless but looks like JSON stands in one line, escaped.
     let quoted = "\"},{\"forged\":true,\"x\":\"\\u000a\\n";
     owner.reveal_secret(Reveal::latest(&named(&subject.secret)).reason(quoted).ticket("<script>")).await.expect("revealed");
-    let log = stage.running.log();
     let Stage { site, running, .. } = stage;
-    assert!(running.stop());
+    let log = running.stop_and_read();
     let mut reasons = 0;
     for line in lines(&site) {
         assert!(!line.iter().any(|byte| byte.is_ascii_control()), "{:?}", String::from_utf8_lossy(&line));
