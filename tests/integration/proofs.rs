@@ -101,7 +101,7 @@ async fn people_say_why_they_reveal_and_programs_need_not() {
     let operator = person(&format!("operator-{}", stage.number()));
     stage.bind("reader", &operator, Some(&namespace)).await;
     let client = stage.client(&operator).await;
-    let answer = client.reveal_secret(Reveal::latest(&name)).await.err().expect("an operator needs a reason");
+    let answer = client.reveal_secret(Reveal::latest(&name)).await.expect_err("an operator needs a reason");
     let refusal = answer.refusal().expect("an answer of the server");
     let fields: Vec<_> = refusal.fields.iter().map(|problem| problem.field.as_str()).collect();
     assert_eq!((refusal.code, fields.as_slice()), (Code::InvalidArgument, &["reason"][..]));
