@@ -347,6 +347,17 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_list_begins_only_where_something_could_be_covered() {
+        let below = |text: &str, prefix: &str| pattern(text).could_match_below(&SecretPath::parse_prefix(prefix).expect("valid"));
+        for (text, prefix) in [("**", ""), ("**", "a/b"), ("a/**", ""), ("a/**", "a"), ("a/**", "a/b/c"), ("a/*", "a"), ("*/token", "x")] {
+            assert!(below(text, prefix), "{text} below {prefix:?}");
+        }
+        for (text, prefix) in [("a/**", "b"), ("a/*", "b"), ("a/*", "a/b"), ("a/b", "a/b"), ("*/token", "x/token"), ("a/b/c", "a/x")] {
+            assert!(!below(text, prefix), "{text} below {prefix:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn what_parses_prints_back_the_same(text in "\\PC{0,40}") {
