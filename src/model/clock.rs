@@ -185,5 +185,13 @@ mod tests {
         assert_eq!(clock.now().unix_ms(), 2_000);
         clock.inner.0.store(3_000, Ordering::Relaxed);
         assert_eq!(clock.now().unix_ms(), 3_000);
+        // A log of five days ahead holds the vault's time up: no time that passed, however often the server starts.
+        let days = 5 * 24 * 3_600_000;
+        clock.raise_floor(Timestamp(3_000 + days));
+        assert_eq!(clock.ahead(), Duration::from_millis(days));
+        let watch = ClockWatch::start(&clock);
+        assert_eq!(watch.implausible_jump(&clock), Some(Duration::from_millis(days)));
+        clock.inner.0.store(3_000 + days, Ordering::Relaxed);
+        assert!(watch.implausible_jump(&clock).is_none(), "the machine's clock has caught up");
     }
 }

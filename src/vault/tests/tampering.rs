@@ -105,6 +105,21 @@ async fn a_lookup_that_leads_to_another_secret_is_refused() {
     for subject in ["1", "2"] {
         assert!(matches!(fixture.find(subject).await, Err(Error::Integrity(_))), "{subject}");
     }
+    // A row that leads to another secret of the same subject, and so hides its own.
+    fixture.put(&rows[0].0, rows[0].1.value.to_vec()).await;
+    fixture.put(&rows[1].0, rows[1].1.value.to_vec()).await;
+    fixture.create("shop/c", "of a, too", Some("1")).await.expect("stored");
+    assert_eq!(fixture.find("1").await.expect("found").len(), 2);
+    let head_of = |at: &str| {
+        let of = name(at);
+        let open = fixture.vault.open().expect("open");
+        let namespace = open.namespaces.load().values().next().expect("shop").clone();
+        namespace.keys().keyring.index_key().head_key(namespace.info.id, of.path.segments())
+    };
+    let (a, c) = (head_of("shop/a"), head_of("shop/c"));
+    let hidden = fixture.rows("i").await.into_iter().find(|(_, row)| row.value[..] == c[..]).expect("of c");
+    fixture.put(&hidden.0, a).await;
+    assert!(matches!(fixture.find("1").await, Err(Error::Integrity(_))));
     // A row under one subject that names the other secret in full.
     let fixture = Fixture::open().await;
     fixture.create("shop/a", "of a", Some("1")).await.expect("stored");
