@@ -38,7 +38,7 @@ Examples:
   strongroom secret list wepay-stage --output json | jq -r '.items[].name'
 
 A profile is a TOML file:
-  address = \"vault.internal:8443\"
+  address = \"vault.internal:7443\"
   server_id = \"spiffe://shop.example/strongroom\"
   ca = \"ca.pem\"                  # paths are relative to the profile
   certificate = \"alice.pem\"

@@ -19,7 +19,9 @@ pub enum ClientError {
     #[error("{0}")]
     Refused(Box<Refusal>),
     /// No connection, or one that broke.
-    #[error("cannot reach {address}: {problem}; check that the server runs, the address, and the network between")]
+    #[error(
+        "cannot reach {address}: {problem}; check that the server runs, the address, the network between, and that the certificate is current"
+    )]
     Unreachable {
         /// `host:port`.
         address: String,
@@ -27,7 +29,9 @@ pub enum ClientError {
         problem: String,
     },
     /// No mutual TLS: certificate files that cannot be used, or a server that did not prove to be the one expected.
-    #[error("no TLS with {address}: {problem}; check ca, certificate, key and server_id in the profile")]
+    #[error(
+        "no TLS with {address}: {problem}; check ca, certificate, key and server_id in the profile, and that the certificate is neither expired nor revoked"
+    )]
     Tls {
         /// `host:port`.
         address: String,
@@ -118,7 +122,7 @@ impl ClientError {
     /// From what kept the first connection from being made.
     pub(super) fn of_connect(address: &str, error: &ConnectError) -> Self {
         match error {
-            ConnectError::Address => Self::Invalid { field: "address", why: "is written host:port, e.g. vault.internal:8443" },
+            ConnectError::Address => Self::Invalid { field: "address", why: "is written host:port, e.g. vault.internal:7443" },
             ConnectError::Transport { source, .. } => Self::of_connection(address, source.as_ref()),
             other => Self::Tls { address: address.to_owned(), problem: chain(other) },
         }
@@ -127,6 +131,10 @@ impl ClientError {
     /// From what broke a connection. Trouble with a certificate does not pass, trouble with the network may.
     pub(super) fn of_connection(address: &str, error: &(dyn Error + 'static)) -> Self {
         let (address, problem) = (address.to_owned(), chain(error));
+        // HTTP/2 keeps the words of an alert alone: the server, which speaks last in TLS 1.3, would not have the certificate.
+        if problem.contains("received fatal alert") {
+            return Self::Tls { address, problem: format!("the server refuses this certificate: {problem}") };
+        }
         if causes(Some(error)).any(is_tls) { Self::Tls { address, problem } } else { Self::Unreachable { address, problem } }
     }
 
@@ -183,10 +191,17 @@ impl Refusal {
             Code::PermissionDenied if self.method == Method::Unseal => {
                 "check the passphrase, and that the server's configuration names you"
             }
+            Code::PermissionDenied if self.missing_action.is_none() => "no role of your own changes that",
             Code::PermissionDenied => "ask an administrator for a role that allows it",
             Code::Unauthenticated => "check that the certificate is current and from a CA that the server trusts",
+            Code::AlreadyExists if self.method != Method::CreateSecret => "choose another name, or change what is there",
             Code::AlreadyExists => "update it instead, or restore or purge it if it is destroyed",
+            Code::Aborted if self.method == Method::RotateKey => "somebody else rotated it first: list the keys",
             Code::Aborted => "somebody else changed it first: describe it again, then repeat with its new revision",
+            Code::FailedPrecondition if matches!(self.method, Method::Unseal | Method::Seal) => {
+                "look at the vault's status and the server's log"
+            }
+            Code::FailedPrecondition if !self.method.path().contains("SecretService") => "change that first",
             Code::FailedPrecondition => "describe it: its state does not allow this",
             Code::ResourceExhausted => "wait and try again, or ask for a higher limit",
             Code::Unavailable => "try again; if it goes on, look at the vault's status",
@@ -220,7 +235,10 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.message)?;
         for FieldProblem { field, problem } in &self.fields {
-            write!(f, "; {field}: {problem}")?;
+            match field.is_empty() {
+                true => write!(f, "; {problem}")?,
+                false => write!(f, "; {field}: {problem}")?,
+            }
         }
         if let Some(action) = self.missing_action {
             write!(f, "; the missing action is `{action}`")?;

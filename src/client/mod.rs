@@ -23,7 +23,7 @@
 //!
 //! let credentials = Credentials { ca: "ca.pem".into(), certificate: "backend.pem".into(), key: "backend.key".into() };
 //! let server = "spiffe://shop.example/strongroom".parse()?;
-//! let client = Client::connect(ClientOptions::new("vault.internal:8443", server, credentials)).await?;
+//! let client = Client::connect(ClientOptions::new("vault.internal:7443", server, credentials)).await?;
 //!
 //! let name: SecretName = "wepay-prod/merchants/12345".parse()?;
 //! let token = NewSecret::access_token(&name, SecretBytes::new(token), "wepay", "12345").token_type("BEARER");

@@ -62,7 +62,7 @@ impl ClientOptions {
 
 /// `host:port`, where an IPv6 host stands in brackets.
 pub(super) fn check_address(address: &str) -> Result<(), ClientError> {
-    const WHY: ClientError = ClientError::Invalid { field: "address", why: "is written host:port, e.g. vault.internal:8443" };
+    const WHY: ClientError = ClientError::Invalid { field: "address", why: "is written host:port, e.g. vault.internal:7443" };
     let (host, port) = address.rsplit_once(':').ok_or(WHY)?;
     let bare = host.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(host);
     let bracketed = bare.len() != host.len();
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn an_address_is_host_and_port() {
-        for address in ["localhost:8443", "10.0.0.1:1", "[::1]:65535", "vault.internal:8443"] {
+        for address in ["localhost:8443", "10.0.0.1:1", "[::1]:65535", "vault.internal:7443"] {
             assert!(check_address(address).is_ok(), "{address}");
         }
         for address in

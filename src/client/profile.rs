@@ -1,7 +1,7 @@
 //! A profile: the options of a caller as a TOML file, e.g.
 //!
 //! ```toml
-//! address = "vault.internal:8443"
+//! address = "vault.internal:7443"
 //! server_id = "spiffe://shop.example/strongroom"
 //! ca = "ca.pem"
 //! certificate = "alice.pem"

@@ -17,6 +17,7 @@ mod search;
 mod story;
 mod throwaway;
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -49,7 +50,8 @@ pub async fn run(dev: Dev) -> anyhow::Result<()> {
     let stop = crate::server::stop_signal()?;
     let vault = Throwaway::start(&folder, dev.hardening).await?;
     vault.furnish().await?;
-    println!("{}", greeting(&folder, vault.address(), dev.folder.is_some()));
+    // Whoever does not read it to the end wants the vault all the same.
+    let _ = writeln!(std::io::stdout(), "{}", greeting(&folder, vault.address(), dev.folder.is_some()));
     stop.await;
     vault.stop().await
 }
@@ -59,12 +61,12 @@ fn greeting(folder: &Folder, address: SocketAddr, kept: bool) -> String {
     let program = std::env::current_exe().map_or_else(|_| "strongroom".to_owned(), |path| shell_word(&path.display().to_string()));
     let profile = |name: &str| shell_word(&folder.profile(name).display().to_string());
     let (backend, auditor) = (profile(people::BACKEND.name), profile(people::AUDITOR.name));
-    let name = format!("{}/merchants/12345", people::NAMESPACE);
+    let name = format!("{}/merchants/1", people::NAMESPACE);
     let keeps = if kept { "kept for the next start" } else { "gone when this ends" };
     format!(
         "strongroom dev: serving on {address}, everything in {} ({keeps}); Ctrl-C ends it\n\n\
          Store a token, read it back, and see what is on record (paste into another terminal):\n\n\
-         head -c 32 /dev/urandom | od -An -v -tx1 | tr -d ' \\n' | sed 's/^/STAGE_/' | {program} --profile {backend} secret put {name} --provider wepay --subject 12345\n\n\
+         head -c 32 /dev/urandom | od -An -v -tx1 | tr -d ' \\n' | sed 's/^/STAGE_/' | {program} --profile {backend} secret put {name} --provider wepay --subject 1\n\n\
          {program} --profile {backend} secret get {name} --show\n\n\
          {program} --profile {auditor} audit show --resource {name}\n",
         folder.path().display(),

@@ -96,7 +96,7 @@ fn check_lists(roots: &[X509Certificate<'_>], lists: &[CertificateRevocationList
     }
     for root in roots {
         let list = parsed.iter().find(|list| list.issuer() == root.subject());
-        let list = list.ok_or("a CA has no revocation list: make one, even if empty (e.g. `openssl ca -gencrl`)")?;
+        let list = list.ok_or("a CA has no revocation list that it signed itself: make one, even if empty (e.g. `openssl ca -gencrl`)")?;
         if !signed_by(list, root) {
             return Err("a revocation list was not signed by the CA that it names");
         }

@@ -39,7 +39,9 @@ pub(super) fn of_refusal(method: Method, refusal: Refusal<Error>) -> Status {
             Status::with_error_details(Code::PermissionDenied, "you may not do that here", details)
         }
         Refusal::PeopleOnly => Status::permission_denied("only operators may do that: your certificate is a workload's"),
-        Refusal::ReasonRequired => invalid(&Fault { field: "reason", why: "operators must say why they reveal a secret" }),
+        Refusal::ReasonRequired => {
+            invalid(&Fault { field: "reason", why: "operators must say why they reveal a secret, e.g. `--reason 'case 4711'`" })
+        }
         Refusal::PostQuantumRequired => {
             Status::failed_precondition("this namespace demands a post-quantum key exchange: connect with X25519MLKEM768")
         }
@@ -60,9 +62,16 @@ fn of_error(method: Method, error: &Error) -> Status {
         Error::Sealed => sealed(),
         Error::Absent("secret" | "namespace") => Status::not_found(ABSENT),
         Error::Absent(what) => Status::not_found(format!("there is no such {what}")),
-        Error::Exists => Status::already_exists("the name is taken, perhaps by a destroyed secret that can still be restored"),
+        Error::Exists if method == Method::CreateSecret => {
+            Status::already_exists("the name is taken, perhaps by a destroyed secret that can still be restored")
+        }
+        Error::Exists => Status::already_exists("the name is taken"),
         Error::Conflict => Status::aborted("it has changed since you looked: read it again"),
         Error::State(why) => Status::failed_precondition(*why),
+        Error::NotThisVault(why) => {
+            tracing::error!(method = method.name(), why, "the store is not this vault's");
+            Status::failed_precondition(*why)
+        }
         Error::Invalid { field, why } => invalid(&Fault { field, why }),
         Error::Policy(refused) => of_policy(*refused),
         Error::Unknown => Status::unknown("nobody knows whether the change happened: read it again"),

@@ -69,7 +69,7 @@ pub enum ServerError {
     #[error("the vault cannot be used")]
     Vault(#[from] vault::Error),
     /// The address.
-    #[error("cannot listen on {address}")]
+    #[error("cannot listen on {address}: choose another address or port, e.g. with `--listen` for `dev`, or end what listens there")]
     Listen {
         /// Where.
         address: SocketAddr,
@@ -202,6 +202,20 @@ fn reflection() -> tonic_reflection::server::v1::ServerReflectionServer<impl ton
         .register_encoded_file_descriptor_set(api::DESCRIPTORS)
         .build_v1()
         .expect("the descriptors are those that the build made")
+}
+
+/// From now on SIGHUP, with which people make other servers read their files again, ends nothing: the log says what to do.
+///
+/// # Errors
+/// The system does not let signals be watched.
+pub fn explain_hangups() -> std::io::Result<()> {
+    let mut hangups = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while hangups.recv().await.is_some() {
+            tracing::warn!("SIGHUP: configuration, certificates and revocation lists are read at the start only; restart, then unseal");
+        }
+    });
+    Ok(())
 }
 
 /// Ready on SIGTERM or SIGINT.

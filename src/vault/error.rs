@@ -35,6 +35,9 @@ pub enum Error {
     /// The policy may not be changed like that.
     #[error(transparent)]
     Policy(#[from] ChangeRefused),
+    /// The store is whole, but not the one that it should be: another vault's, or this one's of another day.
+    #[error("{0}")]
+    NotThisVault(&'static str),
     /// What was read is not what was written. Somebody changed the store, or the disk did.
     #[error("{0} is damaged")]
     Integrity(&'static str),
@@ -92,6 +95,7 @@ impl Failure for Error {
             Self::State(_) => "failed_precondition",
             Self::Invalid { .. } => "invalid_argument",
             Self::Policy(_) => "policy_refused",
+            Self::NotThisVault(_) => "not_this_vault",
             Self::Integrity(_) => "integrity",
             Self::Store(_) => "store",
             Self::Unknown => "in_doubt",

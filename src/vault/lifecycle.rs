@@ -232,7 +232,9 @@ impl Vault {
         let row = rows.pop().flatten().ok_or(Error::Absent("vault in this store: is its disk mounted?"))?;
         let header = Header::decode(&row.value)?;
         if header.vault_id() != self.pins.vault_id {
-            return Err(Error::Integrity("the store, which holds another vault than the pinned one,"));
+            return Err(Error::NotThisVault(
+                "the store holds another vault than the configuration pins: the wrong disk, or the wrong file",
+            ));
         }
         Ok(header)
     }
@@ -240,7 +242,9 @@ impl Vault {
     async fn check_audit_key(&self, rows: &SystemRows, epoch: u64) -> Result<(), Error> {
         let seed = rows.own_secret(AUDIT_SEED, epoch).await?;
         if SigningKey::from_seed(&seed).public_key() != self.pins.audit_public_key {
-            return Err(Error::Integrity("the vault's audit key, which is not the pinned one,"));
+            return Err(Error::NotThisVault(
+                "the store's audit key is not the one that the configuration pins: somebody put other keys in its place",
+            ));
         }
         Ok(())
     }
@@ -251,7 +255,9 @@ impl Vault {
         let namespaces = load_namespaces(&rows).await?;
         let state = PolicyState::load(&rows).await?;
         if state.head.generation < self.policy_generation.load(Ordering::Acquire) {
-            return Err(Error::Integrity("the policy, which is older than the audit log says: the store was put back;"));
+            return Err(Error::NotThisVault(
+                "the policy in the store is older than the audit log says: the data folder was put back from an older copy",
+            ));
         }
         self.policy.publish(state.policy(namespaces.values().map(|namespace| namespace.entry()))?);
         Ok(Open {

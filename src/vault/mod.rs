@@ -47,9 +47,19 @@ pub use secret::{
     Expiry, MetadataChange, NewSecret, NewVersion, Revealed, SecretInfo, ShownState, StateChange, Stored, TokenDetails, VersionInfo,
 };
 
+use crate::access::ChangeRefused;
 use crate::gate::Permit;
+use crate::model::SpiffeId;
 
 /// Who a row says made the change.
 fn author<G>(permit: &Permit<G>) -> String {
     permit.principal().map_or_else(|| "strongroom".to_owned(), |principal| principal.id.to_string())
+}
+
+/// Who asks; what the vault does by itself changes no policy.
+fn caller<G>(permit: &Permit<G>) -> Result<SpiffeId, Error> {
+    permit
+        .principal()
+        .map(|principal| principal.id.clone())
+        .ok_or(Error::Policy(ChangeRefused::Invalid("only a principal changes the policy")))
 }

@@ -13,9 +13,8 @@ use crate::model::{Environment, NamespaceId, NamespaceName, Timestamp, limits};
 use crate::storage::{Batch, CommitError, Revision};
 
 use super::page::{Page, PageLimits, Shown};
-use super::policy::caller;
 use super::rows::SystemRows;
-use super::{Error, Open, record, row};
+use super::{Error, Open, caller, record, row};
 
 /// A namespace's own bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

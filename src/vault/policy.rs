@@ -4,15 +4,15 @@
 //! The head's hash covers every role and binding, so that one of them put back alone is noticed at the next start; its
 //! generation stands in the audit log, so that all of them put back together are noticed too.
 
-use crate::access::{self, Change, ChangeRefused, Policy};
+use crate::access::{self, Change, Policy};
 use crate::crypto::{self, TagLabel};
 use crate::gate::{Permit, Unreleased};
-use crate::model::{NamespaceName, RoleName, SpiffeId};
+use crate::model::{NamespaceName, RoleName};
 use crate::storage::{Batch, Key, Revision};
 
 use super::namespace::load_namespaces;
 use super::rows::SystemRows;
-use super::{Error, Open, record, row};
+use super::{Error, Open, caller, record, row};
 
 pub(super) const CREATE_ROLE: &str = "CreateRole";
 pub(super) const UPDATE_ROLE: &str = "UpdateRole";
@@ -198,12 +198,4 @@ impl Open {
     pub(super) fn role_key(&self, name: &RoleName) -> Key {
         row::role_key(&self.names.tag(TagLabel::Role, name.to_string().as_bytes()))
     }
-}
-
-/// Who asks; what the vault does by itself changes no policy.
-pub(super) fn caller<G>(permit: &Permit<G>) -> Result<SpiffeId, Error> {
-    permit
-        .principal()
-        .map(|principal| principal.id.clone())
-        .ok_or(Error::Policy(ChangeRefused::Invalid("only a principal changes the policy")))
 }

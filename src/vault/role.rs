@@ -7,8 +7,8 @@ use crate::model::{BindingId, NamespaceId, NamespaceName, RoleName, SpiffeId, Te
 use crate::storage::Revision;
 
 use super::page::{Page, PageLimits, Shown};
-use super::policy::{CREATE_ROLE, PolicyContent, PolicyRow, PolicyState, UPDATE_ROLE, caller};
-use super::{Error, Open, record};
+use super::policy::{CREATE_ROLE, PolicyContent, PolicyRow, PolicyState, UPDATE_ROLE};
+use super::{Error, Open, caller, record};
 
 /// A role as it is shown.
 #[derive(Debug, Clone)]

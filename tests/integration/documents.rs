@@ -3,10 +3,13 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use strongroom::access::built_in_roles;
 use strongroom::api::Method;
 use strongroom::model::Action;
+
+use crate::harness::PROGRAM;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -48,6 +51,17 @@ fn the_roles_page_has_every_role_with_its_actions() {
     for method in Method::ALL {
         let name = format!("`{}`", method.name());
         assert!(page.contains(&name) || matches!(method, Method::DescribeNamespace | Method::ListNamespaces), "docs/roles.md lacks {name}");
+    }
+}
+
+/// The help stands in the client's half of the program, which knows no policy.
+#[test]
+fn the_help_has_every_built_in_role_with_its_actions() {
+    let output = Command::new(PROGRAM).args(["role", "--help"]).output().expect("it ran");
+    let help = String::from_utf8(output.stdout).expect("text");
+    for role in built_in_roles() {
+        let row = help.lines().find(|line| line.split_whitespace().next() == Some(&role.name.to_string())).unwrap_or_default();
+        assert!(row.contains(&format!(" {} ", role.actions())) || row.ends_with(&format!(" {}", role.actions())), "{help}");
     }
 }
 

@@ -106,12 +106,22 @@ async fn another_vault_is_refused_under_this_one_s_pins() {
     let running = start(&mine).expect("only a key that nobody has seen yet is wrong");
     let cleo = mine.client(&running, &person("cleo")).await;
     let opened = cleo.unseal(SecretBytes::new(PASSPHRASE.as_bytes().to_vec())).await;
-    assert_eq!(refused(&opened), Code::DataLoss);
+    assert_eq!(refused(&opened), Code::FailedPrecondition);
     running.says("audit key");
     assert_eq!(
         refused(&mine.client(&running, &person("ana")).await.list_roles(strongroom::client::Page::default()).await),
         Code::Unavailable
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hangup_ends_nothing_and_is_explained() {
+    let Stage { site, running, .. } = Stage::new("").await;
+    let pid = i32::try_from(running.pid()).ok().and_then(rustix::process::Pid::from_raw).expect("a pid");
+    rustix::process::kill_process(pid, rustix::process::Signal::HUP).expect("signalled");
+    running.says("restart, then unseal");
+    site.client(&running, &person("ana")).await.list_roles(strongroom::client::Page::default()).await.expect("served");
+    assert!(running.stop());
 }
 
 // immune: row-59
@@ -176,7 +186,7 @@ async fn a_store_that_was_put_back_is_not_opened() {
     let running = site.start();
     let cleo = site.client(&running, &person("cleo")).await;
     let opened = cleo.unseal(SecretBytes::new(PASSPHRASE.as_bytes().to_vec())).await;
-    assert_eq!(refused(&opened), Code::DataLoss);
+    assert_eq!(refused(&opened), Code::FailedPrecondition);
     running.says("older than the audit log says");
     assert!(running.stop());
     // The newer one opens.

@@ -30,7 +30,7 @@ fn server(folder: &Path) -> ServerTls {
         let lists = load_crls(&folder.join(name).join("crl.pem")).expect("loaded");
         TrustAnchor::new(domain.parse().expect("valid"), class, roots, Revocation::Crls(lists), now()).expect("good")
     };
-    let anchors = vec![load("shop.example", "workloads", Class::Workload), load("staff.example", "staff", Class::Operator)];
+    let anchors = vec![load("shop.example", "workloads", Class::Workload), load("people.example", "people", Class::Operator)];
     let chain = load_certificates(&folder.join("workloads/strongroom.pem")).expect("loaded");
     let key = load_private_key(&folder.join("workloads/strongroom.key")).expect("loaded");
     ServerTls::new(chain, key, anchors, Arc::new(SystemClock)).expect("built")
@@ -56,8 +56,11 @@ async fn what_the_page_issues_is_accepted_and_what_it_revokes_is_not() {
     assert_eq!((&connection.peer().principal.id, connection.peer().principal.class), (&id(BACKEND), Class::Workload));
     let printed = run(folder, "openssl x509 -in workloads/backend.pem -noout -serial", "").to_lowercase();
     assert_eq!(printed.trim().trim_start_matches("serial=").trim_start_matches('0'), connection.peer().serial.trim_start_matches('0'));
-    let (connection, _client) = door.knock(client(folder, "staff/alice.pem", "staff/alice.key").config()).await.expect("let in");
-    assert_eq!((&connection.peer().principal.id, connection.peer().principal.class), (&id(ALICE), Class::Operator));
+    let (connection, _client) = door.knock(client(folder, "people/alice.pem", "people/alice.key").config()).await.expect("let in");
+    assert_eq!(
+        (&connection.peer().principal.id, connection.peer().principal.class),
+        (&id("spiffe://people.example/alice"), Class::Operator)
+    );
 
     // Another TLS library, and one of a version that may lack the post-quantum group.
     let (at, address) = (folder.to_owned(), door.address.to_string());

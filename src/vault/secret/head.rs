@@ -1,6 +1,7 @@
 //! One head row: where it lies, and opening it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use prost::Message;
 
@@ -13,7 +14,7 @@ use super::super::namespace::{Namespace, NamespaceKeys};
 use super::super::record::{SecretMeta, State};
 use super::super::{Error, Open, author};
 use super::row::{self, Head};
-use super::{AfterCommit, TRIES, after};
+use super::{AfterCommit, LONGEST_PAUSE, TRIES, after};
 
 /// What cannot be found, for whatever reason.
 pub(super) const ABSENT: Error = Error::Absent("secret");
@@ -151,15 +152,17 @@ impl Open {
     }
 }
 
-/// Does `attempt` until it says that it is done, at most [`TRIES`] times.
+/// Does `attempt` until it says that it is done, at most [`TRIES`] times: at once, then after longer and longer pauses, since a
+/// rotated key is on disk some milliseconds before it is in everybody's memory.
 pub(super) async fn until_done<T, F>(mut attempt: impl FnMut() -> F) -> Result<T, Error>
 where
     F: Future<Output = Result<Option<T>, Error>>,
 {
-    for _ in 0..TRIES {
+    for tried in 0..TRIES {
         if let Some(done) = attempt().await? {
             return Ok(done);
         }
+        tokio::time::sleep(LONGEST_PAUSE.min(Duration::from_millis(1 << tried))).await;
     }
     Err(Error::Conflict)
 }

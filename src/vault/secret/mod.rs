@@ -27,6 +27,8 @@ pub use state::{MetadataChange, StateChange};
 pub use update::NewVersion;
 pub use value::{Expiry, NewSecret, Stored};
 
+use std::time::Duration;
+
 use crate::storage::CommitError;
 
 use super::Error;
@@ -34,7 +36,9 @@ use super::row;
 
 /// How often a write begins again because a key was rotated meanwhile, or somebody was faster. Each time it looks again,
 /// so the next try either does it or says why not.
-const TRIES: usize = 16;
+const TRIES: u32 = 16;
+/// Between two of them; all together less than a second.
+const LONGEST_PAUSE: Duration = Duration::from_millis(64);
 
 /// What to do after a commit that did not go through.
 enum AfterCommit {

@@ -140,12 +140,12 @@ async fn a_lookup_that_leads_to_another_secret_is_refused() {
 async fn another_vault_under_these_pins_is_refused() {
     let (fixture, other) = (Fixture::sealed(Arc::new(MemoryStore::new())).await, Fixture::sealed(Arc::new(MemoryStore::new())).await);
     let swapped = Fixture::over(other.store.clone(), other.random.clone(), fixture.pins, History::default()).await;
-    assert!(matches!(swapped, Err(Error::Integrity(_))));
+    assert!(matches!(swapped, Err(Error::NotThisVault(_))));
     // The same id, but keys of another's making.
     let pins = Pins { audit_public_key: fixture.pins.audit_public_key, ..other.pins };
     let swapped =
         Fixture::over(other.store.clone(), other.random.clone(), pins, History::default()).await.expect("its id is the pinned one");
-    assert!(matches!(swapped.unseal().await, Err(Error::Integrity(_))));
+    assert!(matches!(swapped.unseal().await, Err(Error::NotThisVault(_))));
     assert!(!swapped.vault.is_open());
 }
 
@@ -162,7 +162,7 @@ async fn an_empty_store_under_a_pinned_id_is_refused() {
 async fn a_policy_that_was_put_back_is_refused() {
     let fixture = Fixture::open().await;
     let ahead = fixture.restarted(History { policy_generation: 1_000, ..History::default() }).await;
-    assert!(matches!(ahead.unseal().await, Err(Error::Integrity(_))), "older than the log says");
+    assert!(matches!(ahead.unseal().await, Err(Error::NotThisVault(_))), "older than the log says");
     // One binding taken out, without the head.
     let (key, _) = fixture.rows("pb").await.remove(0);
     fixture.store.commit(Batch::new().delete(key)).await.expect("deleted");
