@@ -135,7 +135,7 @@ impl<'a> Head<'a> {
         row.extend_from_slice(&self.version.to_be_bytes());
         row.extend_from_slice(&self.kek_version.to_be_bytes());
         row.extend_from_slice(self.wrapped_dek);
-        let meta_length = u32::try_from(self.meta.len()).expect("metadata is bounded to 8 KiB before it is sealed");
+        let meta_length = u32::try_from(self.meta.len()).expect("metadata is bounded to some 16 KiB before it is sealed");
         row.extend_from_slice(&meta_length.to_be_bytes());
         row.extend_from_slice(self.meta);
         row.extend_from_slice(self.payload);
@@ -181,6 +181,26 @@ mod tests {
         let read = Head::decode(&row).expect("just written");
         assert_eq!((read.version, read.kek_version, read.meta, read.payload), (3, 2, &b"meta"[..], &b"payload"[..]));
         assert_eq!(row.len(), FIXED_BYTES + 4 + 7);
+    }
+
+    /// Frozen: a byte that moved would make every secret of every vault unreadable.
+    #[test]
+    fn format_1_is_this() {
+        let row = head(&[9; WRAPPED_DEK_BYTES], b"meta", b"payload").encode();
+        let expected = [
+            "01",
+            &"07".repeat(16),
+            "0000000000000003",
+            "00000002",
+            &"09".repeat(WRAPPED_DEK_BYTES),
+            "00000004",
+            "6d657461",
+            "7061796c6f6164",
+        ];
+        assert_eq!(hex::encode(&row[..]), expected.concat());
+        let mut other = row.to_vec();
+        other[0] = 2;
+        assert!(Head::decode(&other).is_err(), "a format of another day");
     }
 
     proptest! {
