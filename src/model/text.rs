@@ -74,18 +74,32 @@ pub(super) fn is_invisible(character: char) -> bool {
 /// digits on end (no id of the vault is that long). People paste tokens where they should not.
 #[must_use]
 pub fn looks_like_token(text: &str) -> bool {
-    const PREFIXES: [&str; 4] = ["stage_", "production_", "prod_", "bearer "];
-    let lower = text.to_ascii_lowercase();
-    let hex_digits = |from: usize| lower.as_bytes()[from..].iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
-    let prefixed = PREFIXES
-        .iter()
-        .flat_map(|prefix| lower.match_indices(prefix).map(|(at, found)| at + found.len()))
-        .any(|after| hex_digits(after) >= 16);
-    prefixed || lower.as_bytes().split(|byte| !byte.is_ascii_hexdigit()).any(|run| run.len() >= 40)
+    const PREFIXES: [&[u8]; 4] = [b"stage_", b"production_", b"prod_", b"bearer "];
+    // Every name of every call comes by here: each run of hex digits is looked at where it ends, and nothing is copied.
+    let mut run = 0;
+    for (at, byte) in text.bytes().chain([b' ']).enumerate() {
+        if byte.is_ascii_hexdigit() {
+            run += 1;
+            continue;
+        }
+        let before = &text.as_bytes()[..at - run];
+        let prefixed = || PREFIXES.iter().any(|prefix| ends_with_any_case(before, prefix));
+        if run >= 40 || run >= 16 && prefixed() {
+            return true;
+        }
+        run = 0;
+    }
+    false
+}
+
+fn ends_with_any_case(text: &[u8], end: &[u8]) -> bool {
+    text.len() >= end.len() && text[text.len() - end.len()..].eq_ignore_ascii_case(end)
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -101,6 +115,18 @@ mod tests {
     fn nothing_that_could_forge_a_line_passes() {
         for text in ["a\nb", "a\rb", "a\u{1b}[2Jb", "a\0b", "a\u{202e}b", "a\u{200b}b", "a\u{2028}b"] {
             assert!(Text::<64>::parse(text).is_err(), "{text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_look_of_a_token_is_what_a_plain_search_finds(text in "(stage_|PROD_|production_|Bearer |[0-9a-fA-F]{1,20}|[ -~ä]){0,6}") {
+            let lower = text.to_ascii_lowercase();
+            let digits = |after: usize| lower.as_bytes()[after..].iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+            let mut prefixes = ["stage_", "production_", "prod_", "bearer "].iter();
+            let prefixed = prefixes.any(|prefix| lower.match_indices(prefix).any(|(at, found)| digits(at + found.len()) >= 16));
+            let long = lower.as_bytes().split(|byte| !byte.is_ascii_hexdigit()).any(|run| run.len() >= 40);
+            prop_assert_eq!(looks_like_token(&text), prefixed || long);
         }
     }
 
