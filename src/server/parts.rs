@@ -39,7 +39,7 @@ impl Parts {
         let vault = Vault::new(store.clone(), Arc::new(SystemRandom::new()), clock.clone(), policy.clone(), pins, history).await?;
         let gate = Gate::new(policy, config.custodians.clone(), audit.clone(), clock.clone());
         note(&audit, "start").await?;
-        note_policy(&audit, vault.policy_generation().await).await?;
+        note_policy(&audit, &vault).await?;
         Ok(Self { clock, audit, store, vault, gate })
     }
 
@@ -81,14 +81,17 @@ pub(super) async fn note(audit: &AuditLog, what: &'static str) -> Result<(), Aud
 }
 
 /// Says in the newest segment which policy is in force: older segments may be moved away, and this must not go with them.
-pub(super) async fn note_policy(audit: &AuditLog, generation: u64) -> Result<(), AuditError> {
-    if generation == 0 {
-        return Ok(());
+/// Once more if the policy changed meanwhile: the newest word must be the highest.
+pub(super) async fn note_policy(audit: &AuditLog, vault: &Vault) -> Result<(), AuditError> {
+    let mut noted = 0;
+    while noted < vault.policy_generation() {
+        noted = vault.policy_generation();
+        let mut draft = Draft::new(Event::System, "policy").with(POLICY_GENERATION, noted);
+        draft.outcome = Some("ok");
+        draft.importance = Importance::Always;
+        audit.append(draft).await?;
     }
-    let mut draft = Draft::new(Event::System, "policy").with(POLICY_GENERATION, generation);
-    draft.outcome = Some("ok");
-    draft.importance = Importance::Always;
-    audit.append(draft).await.map(|_| ())
+    Ok(())
 }
 
 /// What the log says of the time before this start. Each segment notes the policy's generation, so this never reads far.

@@ -58,8 +58,8 @@ async fn summarise(gate: Arc<Gate>, vault: Arc<Vault>, audit: Arc<AuditLog>) {
     loop {
         ticks.tick().await;
         gate.summarise().await;
-        let (segment, generation) = (audit.status().newest_segment, vault.policy_generation().await);
-        if segment != noted && note_policy(&audit, generation).await.is_ok() {
+        let segment = audit.status().newest_segment;
+        if segment != noted && note_policy(&audit, &vault).await.is_ok() {
             noted = segment;
         }
     }

@@ -58,7 +58,7 @@ pub struct Vault {
     policy: Arc<CurrentPolicy>,
     pins: Pins,
     /// The newest that the log is known to speak of; a policy behind it is not opened.
-    policy_generation: AtomicU64,
+    policy_generation: Arc<AtomicU64>,
     pub(super) in_doubt: Mutex<Vec<audit::Entry>>,
     pub(super) clock_watch: ClockWatch,
     open: ArcSwapOption<Open>,
@@ -86,7 +86,7 @@ impl Vault {
             clock,
             policy,
             pins,
-            policy_generation: history.policy_generation.into(),
+            policy_generation: Arc::new(history.policy_generation.into()),
             in_doubt: Mutex::new(history.open_intents),
             open: ArcSwapOption::empty(),
             ceremony: tokio::sync::Mutex::new(()),
@@ -171,10 +171,8 @@ impl Vault {
     }
 
     /// The generation of the policy, as far as it is known: while sealed, the last one before. 0 if nobody has said.
-    pub async fn policy_generation(&self) -> u64 {
-        if let Ok(open) = self.open() {
-            self.policy_generation.fetch_max(open.policy_change.lock().await.head.generation, Ordering::AcqRel);
-        }
+    #[must_use]
+    pub fn policy_generation(&self) -> u64 {
         self.policy_generation.load(Ordering::Acquire)
     }
 
@@ -221,7 +219,6 @@ impl Vault {
     /// The same for the server itself, when it ends or its disk failed. Says whether the vault was open.
     pub async fn shut(&self) -> bool {
         let _alone = self.ceremony.lock().await;
-        self.policy_generation().await;
         self.policy.withdraw();
         self.opened.send_replace(false);
         self.open.swap(None).is_some()
@@ -259,6 +256,7 @@ impl Vault {
                 "the policy in the store is older than the audit log says: the data folder was put back from an older copy",
             ));
         }
+        self.policy_generation.fetch_max(state.head.generation, Ordering::AcqRel);
         self.policy.publish(state.policy(namespaces.values().map(|namespace| namespace.entry()))?);
         Ok(Open {
             rows,
@@ -267,6 +265,7 @@ impl Vault {
             pages,
             namespaces: ArcSwap::from_pointee(namespaces),
             policy: self.policy.clone(),
+            policy_generation: self.policy_generation.clone(),
             policy_change: tokio::sync::Mutex::new(state),
         })
     }

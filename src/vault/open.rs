@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use arc_swap::ArcSwap;
 
@@ -24,6 +25,7 @@ pub struct Open {
     pub(super) pages: PageTokens,
     pub(super) namespaces: ArcSwap<HashMap<NamespaceId, Arc<Namespace>>>,
     pub(super) policy: Arc<CurrentPolicy>,
+    pub(super) policy_generation: Arc<AtomicU64>,
     pub(super) policy_change: tokio::sync::Mutex<PolicyState>,
 }
 

@@ -4,6 +4,8 @@
 //! The head's hash covers every role and binding, so that one of them put back alone is noticed at the next start; its
 //! generation stands in the audit log, so that all of them put back together are noticed too.
 
+use std::sync::atomic::Ordering;
+
 use crate::access::{self, Change, Policy};
 use crate::crypto::{self, TagLabel};
 use crate::gate::{Permit, Unreleased};
@@ -141,6 +143,7 @@ impl Open {
             }
         }
         let PolicyState { head, revision, .. } = &*state;
+        self.policy_generation.fetch_max(head.generation, Ordering::AcqRel);
         let answer = Unreleased::new(revision.number());
         Ok(answer.with("policy_generation", head.generation).with("policy_hash", hex::encode(&head.hash)))
     }

@@ -107,3 +107,22 @@ async fn a_change_of_the_policy_that_was_in_doubt_is_in_force_if_it_happened() {
     assert_eq!(fixture.make_namespace(ana(), "second", None).await.expect("it happened").name.to_string(), "second");
     fixture.make_namespace(ana(), "third", None).await.expect("made");
 }
+
+#[tokio::test]
+async fn a_seal_waits_for_no_change_of_the_policy() {
+    let store = Arc::new(UnsteadyStore::default());
+    let fixture = Arc::new(Fixture::open_over(store.clone()).await);
+    let anas = fixture.first_binding_of(&ana());
+    store.class.store(b'p', Ordering::SeqCst);
+    let removal = tokio::spawn({
+        let fixture = fixture.clone();
+        async move { fixture.unbind(ben(), anas).await }
+    });
+    store.is_held.notified().await;
+    assert!(tokio::time::timeout(Duration::from_secs(10), fixture.vault.shut()).await.expect("at once"));
+    assert!(!fixture.vault.is_open() && fixture.vault.policy_generation() > 0);
+    let known = fixture.vault.policy_generation();
+    store.release.notify_one();
+    removal.await.expect("it ran").expect("it was under way");
+    assert_eq!(fixture.vault.policy_generation(), known + 1, "what it did is known all the same");
+}
