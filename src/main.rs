@@ -47,8 +47,8 @@ fn serve(arguments: &ServerArguments, hardening: Hardening) -> anyhow::Result<()
     server::log_to_stderr(config.log);
     runtime()?.block_on(async {
         let stop = server::stop_signal()?;
-        server::explain_hangups()?;
         let bound = Bound::new(config, Manner { hardening, reflection: false }).await?;
+        server::reload_on_hangup(bound.reload())?;
         eprintln!("strongroom: serving on {}, sealed: a custodian unseals it with `strongroom unseal`", bound.address()?);
         Ok(bound.serve(stop).await?)
     })

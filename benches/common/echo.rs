@@ -10,7 +10,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use strongroom::api::{CreateSecretRequest, CreateSecretResponse, MessageCodec, Method, RevealSecretRequest, RevealSecretResponse, Secret};
 use strongroom::config::{Config, Revocation as Configured};
-use strongroom::identity::{AcceptLimits, LiveTls, Revocation, ServerTls, TrustAnchor, accept, load_certificates, load_private_key};
+use strongroom::identity::{
+    AcceptLimits, HighestLists, LiveTls, Revocation, ServerTls, TrustAnchor, accept, load_certificates, load_private_key,
+};
 use strongroom::model::{Clock, SystemClock};
 use strongroom::server::Gathered;
 use tokio::net::TcpListener;
@@ -37,7 +39,7 @@ pub(crate) async fn serve(manner: Manner, config: &Path, payload_bytes: usize) {
     let config = Config::load(config).expect("the site's configuration");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
-    let tls = Arc::new(LiveTls::new(tls(&config)));
+    let tls = Arc::new(LiveTls::new(tls(&config), HighestLists::default()).expect("no lists"));
     let connections = accept(listener, tls, AcceptLimits::default(), |_| {}, std::future::pending());
     eprintln!("echo: serving on {address}");
     let limits = &config.limits;

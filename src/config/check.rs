@@ -109,7 +109,7 @@ fn folders(raw: &RawConfig, folder: &Path) -> Result<(PathBuf, PathBuf), Refused
 
 fn tls(raw: RawTls, folder: &Path) -> Result<Tls, Refused> {
     let file = |key: &str, typed: Option<PathBuf>, what: &str| match typed {
-        Some(path) if !path.as_os_str().is_empty() => Ok(place::resolve(folder, &path)),
+        Some(path) if !path.as_os_str().is_empty() => Ok(folder.join(path)),
         _ => Err(Refused::new(key, format!("is missing; name the PEM file of {what}"))),
     };
     Ok(Tls {

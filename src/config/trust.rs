@@ -29,7 +29,7 @@ pub(super) fn domains(raw: Vec<RawTrust>, folder: &Path) -> Result<Vec<Trust>, R
             return Err(Refused::new(format!("tls.trust[{index}].domain"), "stands there twice; put all roots of a domain into one entry"));
         }
         // One root in two domains could vouch for members of either: a backend's CA could make operators.
-        if !one.roots.iter().all(|root| roots.insert(root)) {
+        if !one.roots.iter().all(|root| roots.insert(place::resolve(folder, root))) {
             return Err(Refused::new(format!("tls.trust[{index}].roots"), "names a file twice; a root belongs to one domain only"));
         }
     }
@@ -89,12 +89,13 @@ fn revocation(index: usize, raw: &RawTrust, folder: &Path) -> Result<Revocation,
     }
 }
 
+/// As they are typed: where links in them lead may change while the server serves.
 fn files(key: &str, paths: &[PathBuf], folder: &Path) -> Result<Vec<PathBuf>, Refused> {
     if paths.is_empty() || paths.iter().any(|path| path.as_os_str().is_empty()) {
         return Err(Refused::new(key, "is empty; name at least one file"));
     }
     at_most(key, paths.len())?;
-    Ok(paths.iter().map(|path| place::resolve(folder, path)).collect())
+    Ok(paths.iter().map(|path| folder.join(path)).collect())
 }
 
 fn at_most(key: &str, length: usize) -> Result<(), Refused> {

@@ -118,7 +118,7 @@ impl Door {
         let stream = TlsAcceptor::from(Arc::clone(&tls.config)).accept(stream).await.map_err(|error| Refusal::from(&error))?;
         let peer = Peer::of(stream.get_ref().1, &tls.verifier, address)?;
         let place = self.admission.enter().ok_or(Refusal::Crowded)?;
-        Ok(Connection::new(stream, peer, Arc::clone(&self.tls), tls, &self.limits, place))
+        Ok(Connection::new(stream, peer, &self.tls, tls, &self.limits, place))
     }
 
     fn refuse(&self, address: SocketAddr, refusal: Refusal) {

@@ -6,7 +6,7 @@ use rustls::crypto::aws_lc_rs;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 
-use super::IdentityError;
+use super::{IdentityError, RevocationList};
 use crate::model::{Class, Timestamp, TrustDomain};
 
 /// Longest life of a leaf whose anchor has no revocation list.
@@ -19,6 +19,7 @@ pub struct TrustAnchor {
     pub(super) class: Class,
     pub(super) roots: Vec<CertificateDer<'static>>,
     pub(super) revocation: Revocation,
+    pub(super) lists: Vec<RevocationList>,
 }
 
 /// How a trust domain takes certificates back. There is no default: having no list must be said in so many words.
@@ -40,8 +41,8 @@ impl TrustAnchor {
     ///
     /// # Errors
     /// No root; a root that is no CA certificate, or expired; two roots of one name (a revocation list could not say whose
-    /// it is); with lists: a root without one, an expired one, one without an end, one that its root did not sign, two of
-    /// one issuer (only the first would ever be looked at); a short life of zero or of more than 24 hours.
+    /// it is); with lists: a root without one, an expired one, one without an end or a number, one that its root did not sign,
+    /// two of one issuer (only the first would ever be looked at); a short life of zero or of more than 24 hours.
     pub fn new(
         domain: TrustDomain,
         class: Class,
@@ -51,14 +52,14 @@ impl TrustAnchor {
     ) -> Result<Self, IdentityError> {
         let refused = |why| IdentityError::Anchor { domain: domain.clone(), why };
         let parsed = parse_roots(&roots, now).map_err(refused)?;
-        match &revocation {
-            Revocation::Crls(lists) => check_lists(&parsed, lists, now).map_err(refused)?,
+        let lists = match &revocation {
+            Revocation::Crls(lists) => check_lists(&domain, &parsed, lists, now).map_err(refused)?,
             Revocation::ShortLived { max_lifetime } if max_lifetime.is_zero() || *max_lifetime > SHORT_LIVED => {
                 return Err(refused("short-lived certificates live for 24 hours at most: allow less, or give a revocation list"));
             }
-            Revocation::ShortLived { .. } | Revocation::NoneByConfiguration => {}
-        }
-        Ok(Self { domain, class, roots, revocation })
+            Revocation::ShortLived { .. } | Revocation::NoneByConfiguration => Vec::new(),
+        };
+        Ok(Self { domain, class, roots, revocation, lists })
     }
 }
 
@@ -80,12 +81,18 @@ fn parse_roots<'a>(roots: &'a [CertificateDer<'static>], now: Timestamp) -> Resu
     if parsed.is_empty() { Err("no CA certificate") } else { Ok(parsed) }
 }
 
-fn check_lists(roots: &[X509Certificate<'_>], lists: &[CertificateRevocationListDer<'static>], now: Timestamp) -> Result<(), &'static str> {
+fn check_lists(
+    domain: &TrustDomain,
+    roots: &[X509Certificate<'_>],
+    lists: &[CertificateRevocationListDer<'static>],
+    now: Timestamp,
+) -> Result<Vec<RevocationList>, &'static str> {
+    let mut read = Vec::with_capacity(lists.len());
     let mut parsed: Vec<CertificateRevocationList<'_>> = Vec::with_capacity(lists.len());
     for list in lists {
         let (_, list) = CertificateRevocationList::from_der(list).map_err(|_| "a revocation list cannot be read")?;
-        let end = list.next_update().ok_or("a revocation list has no nextUpdate: make it with one")?;
-        if end.timestamp() <= seconds(now) {
+        read.push(RevocationList::read(domain, &list)?);
+        if read.last().is_some_and(|read| read.next_update <= now) {
             return Err("a revocation list has expired: make a new one with your CA (e.g. `openssl ca -gencrl`), put it in its place");
         }
         // The verifier takes the first list of an issuer and looks at no other.
@@ -101,7 +108,7 @@ fn check_lists(roots: &[X509Certificate<'_>], lists: &[CertificateRevocationList
             return Err("a revocation list was not signed by the CA that it names");
         }
     }
-    Ok(())
+    Ok(read)
 }
 
 /// Early word of a mix-up only: each handshake verifies the list again, with the algorithm that it names.

@@ -1,7 +1,7 @@
 //! A connection that has proved a principal, and ends when the proof does.
 //!
 //! The checks of `Connection::over` run before every read and write: one look at the clock, one load and two comparisons
-//! as long as nothing has changed. The timer is touched only when there is nothing to read.
+//! as long as nothing has changed. The timer is touched only when there is nothing to read, or no room to write.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -16,6 +16,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
+use super::live::Listening;
 use super::tls::unix_time;
 use super::{AcceptLimits, LiveTls, Peer, ServerTls};
 
@@ -24,7 +25,7 @@ use super::{AcceptLimits, LiveTls, Peer, ServerTls};
 pub struct Connection {
     stream: TlsStream<TcpStream>,
     peer: Peer,
-    live: Arc<LiveTls>,
+    live: Listening,
     /// Under which the client's chain was last verified.
     verified: Arc<ServerTls>,
     /// Of the certificate or of the age, whichever comes first.
@@ -42,12 +43,12 @@ impl Connection {
     pub(super) fn new(
         stream: TlsStream<TcpStream>,
         peer: Peer,
-        live: Arc<LiveTls>,
+        live: &Arc<LiveTls>,
         verified: Arc<ServerTls>,
         limits: &AcceptLimits,
         place: OwnedSemaphorePermit,
     ) -> Self {
-        let now = Instant::now();
+        let (now, live) = (Instant::now(), live.listen());
         let end = now + peer.not_after.since(verified.clock.now()).min(limits.age);
         let timer = Box::pin(sleep_until(end.min(now + limits.idle)));
         Self { stream, peer, live, verified, end, idle: limits.idle, last_used: now, now, timer, ended: false, _place: place }
@@ -68,7 +69,7 @@ impl Connection {
 
     /// Compares pointers; only after [`LiveTls::replace`] is the chain verified again, once.
     fn still_proved(&mut self) -> bool {
-        let current = self.live.peek();
+        let current = self.live.live().peek();
         if Arc::ptr_eq(&current, &self.verified) {
             return true;
         }
@@ -83,8 +84,15 @@ impl Connection {
         same
     }
 
-    /// Ready once the connection has reached its end or was idle for too long; else sees to it that the task wakes then.
+    /// Ready once the connection has reached its end, was idle for too long or is no longer proved; else sees to it that the
+    /// task wakes then.
     fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.live.wake(context.waker());
+        // Only now: what was replaced since the last look rang a bell that was not yet set.
+        if !self.still_proved() {
+            self.ended = true;
+            return Poll::Ready(());
+        }
         loop {
             ready!(self.timer.as_mut().poll(context));
             let due = self.end.min(self.last_used + self.idle);
@@ -121,9 +129,11 @@ impl AsyncWrite for Connection {
         if this.over() {
             return Poll::Ready(Err(ended()));
         }
-        let written = ready!(Pin::new(&mut this.stream).poll_write(context, bytes));
-        this.used();
-        Poll::Ready(written)
+        if let Poll::Ready(written) = Pin::new(&mut this.stream).poll_write(context, bytes) {
+            this.used();
+            return Poll::Ready(written);
+        }
+        this.poll_end(context).map(|()| Err(ended()))
     }
 
     fn poll_write_vectored(self: Pin<&mut Self>, context: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
@@ -131,9 +141,11 @@ impl AsyncWrite for Connection {
         if this.over() {
             return Poll::Ready(Err(ended()));
         }
-        let written = ready!(Pin::new(&mut this.stream).poll_write_vectored(context, slices));
-        this.used();
-        Poll::Ready(written)
+        if let Poll::Ready(written) = Pin::new(&mut this.stream).poll_write_vectored(context, slices) {
+            this.used();
+            return Poll::Ready(written);
+        }
+        this.poll_end(context).map(|()| Err(ended()))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -141,7 +153,11 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(context)
+        let this = self.get_mut();
+        if let Poll::Ready(flushed) = Pin::new(&mut this.stream).poll_flush(context) {
+            return Poll::Ready(flushed);
+        }
+        this.poll_end(context).map(|()| Err(ended()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

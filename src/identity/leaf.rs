@@ -73,7 +73,7 @@ fn serial(raw: &[u8]) -> Result<String, Refusal> {
 }
 
 /// Before 1970 counts as 1970, after 9999 as its end; both lie beyond any certificate that is valid now.
-fn timestamp(seconds: i64) -> Timestamp {
+pub(super) fn timestamp(seconds: i64) -> Timestamp {
     let milliseconds = u64::try_from(seconds).unwrap_or(0).saturating_mul(1_000);
     Timestamp::from_unix_ms(milliseconds).unwrap_or(Timestamp::MAX)
 }

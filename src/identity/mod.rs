@@ -5,6 +5,7 @@
 //! | [`TrustAnchor`] | one trust domain: its CAs, its [`Class`](crate::model::Class), and how revocation works there |
 //! | [`SpiffeVerifier`] | decides on a client's chain: one SPIFFE ID, verified against the anchor of its own domain alone |
 //! | [`ServerTls`], [`LiveTls`] | the server's side of TLS, checked and built; the one in force, replaced without a restart |
+//! | [`RevocationList`], [`HighestLists`] | a list in force; the highest numbers seen, below which none is believed |
 //! | [`accept`], [`Connection`] | the accept loop; a stream that has proved a principal and ends with its certificate |
 //! | [`Peer`] | what a connection proved; handlers find it in a request's extensions |
 //! | [`Refusal`], [`Stranger`] | why a connection proved nothing; who it was, as far as that can be told |
@@ -20,6 +21,8 @@ mod admission;
 mod anchor;
 mod connection;
 mod leaf;
+mod lists;
+mod live;
 mod peer;
 mod pem;
 mod refusal;
@@ -35,10 +38,12 @@ pub use acceptor::{Stranger, accept};
 pub use admission::AcceptLimits;
 pub use anchor::{Revocation, TrustAnchor};
 pub use connection::Connection;
+pub use lists::{HighestLists, ListNumber, RevocationList};
+pub use live::LiveTls;
 pub use peer::Peer;
 pub use pem::{load_certificates, load_crls, load_private_key};
 pub use refusal::Refusal;
-pub use tls::{LiveTls, ServerTls};
+pub use tls::ServerTls;
 pub use verifier::SpiffeVerifier;
 
 use crate::model::TrustDomain;
@@ -71,6 +76,26 @@ pub enum IdentityError {
         /// What is wrong, and what to do.
         why: &'static str,
     },
+    /// A revocation list older than one that was in force: it would let back in whoever was revoked since.
+    #[error(
+        "the revocation list of {issuer} in trust domain {domain} has number {number}, but number {highest} (hex) has been seen: \
+         put the newest list back, or have the CA make a new one"
+    )]
+    OlderList {
+        /// Whose members it is for.
+        domain: TrustDomain,
+        /// Who made it.
+        issuer: String,
+        /// Which one it is.
+        number: ListNumber,
+        /// Which one is known.
+        highest: ListNumber,
+    },
+    /// More revocation lists than can be kept track of.
+    #[error(
+        "{0} revocation lists are configured, but at most 100 can be kept track of: use short-lived certificates in some trust domains"
+    )]
+    TooManyLists(usize),
     /// One trust domain has two anchors, so that its class would be a matter of chance.
     #[error("trust domain {0} has more than one anchor")]
     TwoAnchors(TrustDomain),

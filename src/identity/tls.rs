@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::{ArcSwap, Guard};
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{self, kx_group};
 use rustls::server::NoServerSessionStorage;
@@ -13,20 +12,19 @@ use rustls::{Error, ServerConfig};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 
 use super::leaf::Leaf;
-use super::{IdentityError, SpiffeVerifier, TrustAnchor};
+use super::lists::LISTS_MAX;
+use super::{IdentityError, RevocationList, SpiffeVerifier, TrustAnchor};
 use crate::model::{Clock, SpiffeId, Timestamp};
 
-/// The server's certificate, its key, and whom it lets in. To change any of it, build another and [`LiveTls::replace`] it.
+/// The server's certificate, its key, and whom it lets in. To change any of it, build another and [`replace`](super::LiveTls::replace) it.
 pub struct ServerTls {
     pub(super) config: Arc<ServerConfig>,
     pub(super) verifier: Arc<SpiffeVerifier>,
     pub(super) clock: Arc<dyn Clock>,
     id: SpiffeId,
     not_after: Timestamp,
+    lists: Vec<RevocationList>,
 }
-
-/// The TLS in force. Connections that are open when it is replaced prove themselves again before their next byte passes.
-pub struct LiveTls(ArcSwap<ServerTls>);
 
 impl ServerTls {
     /// From the server's own chain (leaf first) and key, and the anchors of whoever may connect. `clock` decides what has
@@ -49,10 +47,14 @@ impl ServerTls {
         if own.not_after <= clock.now() {
             return Err(IdentityError::ServerCertificate("it has expired: issue a new one"));
         }
+        let lists: Vec<_> = anchors.iter().flat_map(|anchor| anchor.lists.clone()).collect();
+        if lists.len() > LISTS_MAX {
+            return Err(IdentityError::TooManyLists(lists.len()));
+        }
         let provider = Arc::new(provider());
         let verifier = Arc::new(SpiffeVerifier::new(anchors, &provider)?);
         let config = Arc::new(configure(chain, key, provider, &verifier, &clock)?);
-        Ok(Self { config, verifier, clock, id: own.id, not_after: own.not_after })
+        Ok(Self { config, verifier, clock, id: own.id, not_after: own.not_after, lists })
     }
 
     /// The server's own SPIFFE ID, which its clients pin.
@@ -66,29 +68,11 @@ impl ServerTls {
     pub fn not_after(&self) -> Timestamp {
         self.not_after
     }
-}
 
-impl LiveTls {
-    /// Puts it in force.
+    /// The revocation lists that it goes by.
     #[must_use]
-    pub fn new(tls: ServerTls) -> Self {
-        Self(ArcSwap::from_pointee(tls))
-    }
-
-    /// Replaces it for new connections at once, and for open ones before their next byte passes: whoever is revoked, or
-    /// whose CA has gone, is cut off then.
-    pub fn replace(&self, tls: ServerTls) {
-        self.0.store(Arc::new(tls));
-    }
-
-    /// The one in force.
-    #[must_use]
-    pub fn current(&self) -> Arc<ServerTls> {
-        self.0.load_full()
-    }
-
-    pub(super) fn peek(&self) -> Guard<Arc<ServerTls>> {
-        self.0.load()
+    pub fn lists(&self) -> &[RevocationList] {
+        &self.lists
     }
 }
 

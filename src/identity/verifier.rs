@@ -86,7 +86,7 @@ impl SpiffeVerifier {
 
 impl Anchor {
     fn build(anchor: TrustAnchor, provider: &Arc<CryptoProvider>) -> Result<Self, IdentityError> {
-        let TrustAnchor { domain, class, roots, revocation } = anchor;
+        let TrustAnchor { domain, class, roots, revocation, .. } = anchor;
         let refused = |why| IdentityError::Anchor { domain: domain.clone(), why };
         let mut store = RootCertStore::empty();
         for root in roots {

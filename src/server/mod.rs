@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `parts` | opens the log and the store, and builds the vault and its gate |
 //! | `init` | makes a vault on the host, once |
-//! | `tls` | from the configuration's files to the server's TLS |
+//! | `tls`, `reload` | from the configuration's files to the server's TLS; again, when they change |
 //! | `gather` | replies that are ready together leave in one write |
 //! | `work` | what goes on beside the requests: summaries, the vault's own work, health, a failing disk |
 //! | `logging` | the operational log |
@@ -14,6 +14,7 @@ mod gather;
 mod init;
 mod logging;
 mod parts;
+mod reload;
 mod tls;
 mod work;
 
@@ -24,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_stream::StreamExt as _;
 use tonic::transport::Server;
 
@@ -34,12 +35,13 @@ pub use logging::log_to_stderr;
 
 use crate::audit::AuditError;
 use crate::config::{Config, ConfigError};
-use crate::identity::{AcceptLimits, IdentityError, accept};
+use crate::identity::{AcceptLimits, IdentityError, LiveTls, accept};
 use crate::memory::Hardening;
 use crate::rpc::{Services, routes};
 use crate::storage::StoreError;
 use crate::{api, vault};
-use parts::Parts;
+use parts::{Parts, note_in_force};
+use reload::Reload;
 
 /// How long calls under way may take when the server ends.
 const DRAIN: Duration = Duration::from_secs(20);
@@ -99,11 +101,13 @@ pub struct Manner {
 
 /// A server that is put together and listens.
 pub struct Bound {
-    config: Config,
+    config: Arc<Config>,
     manner: Manner,
     parts: Parts,
     listener: TcpListener,
-    tls: Arc<crate::identity::LiveTls>,
+    live: Arc<LiveTls>,
+    reload: Reload,
+    asked: Arc<Notify>,
 }
 
 impl Bound {
@@ -112,10 +116,16 @@ impl Bound {
     /// # Errors
     /// Each [`ServerError`] but those of serving.
     pub async fn new(config: Config, manner: Manner) -> Result<Self, ServerError> {
-        let parts = Parts::open(&config).await?;
-        let tls = Arc::new(crate::identity::LiveTls::new(tls::load(&config, parts.clock.clone())?));
+        let config = Arc::new(config);
+        let mut parts = Parts::open(&config).await?;
+        // Looked at before they are read: what changes in between is seen as a change.
+        let marks = reload::marks(&config);
+        let highest = std::mem::take(&mut parts.highest_lists);
+        let live = Arc::new(LiveTls::new(tls::load(&config, parts.clock.clone())?, highest)?);
+        note_in_force(&parts.audit, &parts.vault, &live).await?;
         let listener = TcpListener::bind(config.listen).await.map_err(|source| ServerError::Listen { address: config.listen, source })?;
-        Ok(Self { config, manner, parts, listener, tls })
+        let reload = Reload::new(config.clone(), &parts, live.clone(), marks);
+        Ok(Self { config, manner, parts, listener, live, reload, asked: Arc::default() })
     }
 
     /// Where it listens.
@@ -126,17 +136,24 @@ impl Bound {
         self.listener.local_addr().map_err(|source| ServerError::Listen { address: self.config.listen, source })
     }
 
+    /// Has certificates and revocation lists read again, as often as it is notified. Changed files are noticed without it.
+    #[must_use]
+    pub fn reload(&self) -> Arc<Notify> {
+        self.asked.clone()
+    }
+
     /// Serves until `stop` is ready, then drains, seals and closes.
     ///
     /// # Errors
     /// The server failed, or the store did.
     pub async fn serve(self, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), ServerError> {
-        let Self { config, manner, parts, listener, tls } = self;
+        let Self { config, manner, parts, listener, live, reload, asked } = self;
         let (end, ending) = watch::channel(false);
-        let failed = work::start(&parts, end.clone(), stop);
+        let failed = work::start(&parts, live.clone(), end.clone(), stop);
+        tokio::spawn(work::until(ending.clone(), reload.run(asked)));
         let report = work::strangers(parts.gate.clone());
         let connections =
-            accept(listener, tls, accept_limits(&config), report, work::ended(ending.clone())).map(|ready| ready.map(Gathered::new));
+            accept(listener, live, accept_limits(&config), report, work::ended(ending.clone())).map(|ready| ready.map(Gathered::new));
         let services = services(&config, manner, &parts);
         let router = builder(&config).add_routes(routes(&services)).add_service(work::health(&parts.vault));
         let router = if manner.reflection { router.add_service(reflection()) } else { router };
@@ -204,15 +221,15 @@ fn reflection() -> tonic_reflection::server::v1::ServerReflectionServer<impl ton
         .expect("the descriptors are those that the build made")
 }
 
-/// From now on SIGHUP, with which people make other servers read their files again, ends nothing: the log says what to do.
+/// From now on each SIGHUP has certificates and revocation lists read again.
 ///
 /// # Errors
 /// The system does not let signals be watched.
-pub fn explain_hangups() -> std::io::Result<()> {
+pub fn reload_on_hangup(reload: Arc<Notify>) -> std::io::Result<()> {
     let mut hangups = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?;
     tokio::spawn(async move {
         while hangups.recv().await.is_some() {
-            tracing::warn!("SIGHUP: configuration, certificates and revocation lists are read at the start only; restart, then unseal");
+            reload.notify_one();
         }
     });
     Ok(())

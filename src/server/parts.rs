@@ -8,12 +8,16 @@ use crate::audit::{AuditError, AuditLog, AuditOptions, Draft, Entry, Event, Impo
 use crate::config::Config;
 use crate::crypto::SystemRandom;
 use crate::gate::Gate;
+use crate::identity::{HighestLists, LiveTls};
 use crate::model::{Clock, FlooredClock, SystemClock};
 use crate::storage::{Mode, SledOptions, SledStore, Store};
 use crate::vault::{History, Pins, Vault};
 
 /// The detail that says how often the policy has changed.
 const POLICY_GENERATION: &str = "policy_generation";
+/// The entry that says what is in force, and its detail with the highest numbers of revocation lists.
+const IN_FORCE: &str = "in_force";
+const REVOCATION_LISTS: &str = "revocation_lists";
 
 /// What a server works with.
 pub(super) struct Parts {
@@ -22,6 +26,8 @@ pub(super) struct Parts {
     pub(super) store: Arc<dyn Store>,
     pub(super) vault: Arc<Vault>,
     pub(super) gate: Arc<Gate>,
+    /// Which revocation lists were in force before this start.
+    pub(super) highest_lists: HighestLists,
 }
 
 impl Parts {
@@ -33,14 +39,13 @@ impl Parts {
         if let Some(last) = recovered.last_time {
             clock.raise_floor(last);
         }
-        let history = history(config, recovered)?;
+        let (history, highest_lists) = history(config, recovered)?;
         let policy = Arc::new(CurrentPolicy::default());
         let pins = Pins { vault_id: pins.vault_id, audit_public_key: pins.audit_public_key };
         let vault = Vault::new(store.clone(), Arc::new(SystemRandom::new()), clock.clone(), policy.clone(), pins, history).await?;
         let gate = Gate::new(policy, config.custodians.clone(), audit.clone(), clock.clone());
         note(&audit, "start").await?;
-        note_policy(&audit, &vault).await?;
-        Ok(Self { clock, audit, store, vault, gate })
+        Ok(Self { clock, audit, store, vault, gate, highest_lists })
     }
 
     /// Seals, writes the last entry, and closes the files. What cannot be written any more is only logged: nothing depends
@@ -80,22 +85,26 @@ pub(super) async fn note(audit: &AuditLog, what: &'static str) -> Result<(), Aud
     audit.append(draft).await.map(|_| ())
 }
 
-/// Says in the newest segment which policy is in force: older segments may be moved away, and this must not go with them.
-/// Once more if the policy changed meanwhile: the newest word must be the highest.
-pub(super) async fn note_policy(audit: &AuditLog, vault: &Vault) -> Result<(), AuditError> {
-    let mut noted = 0;
-    while noted < vault.policy_generation() {
-        noted = vault.policy_generation();
-        let mut draft = Draft::new(Event::System, "policy").with(POLICY_GENERATION, noted);
+/// Says in the newest segment which policy and which revocation lists are in force: older segments may be moved away, and
+/// this must not go with them. Once more if the policy changed meanwhile: the newest word must be the highest.
+pub(super) async fn note_in_force(audit: &AuditLog, vault: &Vault, live: &LiveTls) -> Result<(), AuditError> {
+    let mut noted = None;
+    while noted.is_none_or(|noted| noted < vault.policy_generation()) {
+        let generation = vault.policy_generation();
+        let mut draft = Draft::new(Event::System, IN_FORCE).with(REVOCATION_LISTS, live.highest_lists());
+        if generation > 0 {
+            draft = draft.with(POLICY_GENERATION, generation);
+        }
         draft.outcome = Some("ok");
         draft.importance = Importance::Always;
         audit.append(draft).await?;
+        noted = Some(generation);
     }
     Ok(())
 }
 
-/// What the log says of the time before this start. Each segment notes the policy's generation, so this never reads far.
-fn history(config: &Config, recovered: Recovered) -> Result<History, ServerError> {
+/// What the log says of the time before this start. Each segment notes what is in force, so this never reads far.
+fn history(config: &Config, recovered: Recovered) -> Result<(History, HighestLists), ServerError> {
     let generation = |entry: &Entry| entry.detail.get(POLICY_GENERATION).and_then(|text| text.parse().ok());
     let says_generation = |entry: &Entry| entry.outcome.as_deref() == Some("ok") && generation(entry).is_some();
     let log = Reader::open(&config.audit_folder)?;
@@ -106,5 +115,8 @@ fn history(config: &Config, recovered: Recovered) -> Result<History, ServerError
     if !recovered.open_intents.is_empty() {
         tracing::info!(intents = recovered.open_intents.len(), "changes were in doubt; they are settled once the vault is open");
     }
-    Ok(History { policy_generation: policy_generation.unwrap_or(0), open_intents: recovered.open_intents })
+    let says_lists = |entry: &Entry| entry.event == Event::System && entry.method == IN_FORCE;
+    let lists = log.last_matching(says_lists)?.and_then(|entry| HighestLists::parse(entry.detail.get(REVOCATION_LISTS)?));
+    let history = History { policy_generation: policy_generation.unwrap_or(0), open_intents: recovered.open_intents };
+    Ok((history, lists.unwrap_or_default()))
 }

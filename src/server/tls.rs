@@ -6,6 +6,7 @@ use crate::config::{Config, Revocation as Configured, Trust};
 use crate::identity::{IdentityError, Revocation, ServerTls, TrustAnchor, load_certificates, load_crls, load_private_key};
 use crate::model::{Clock, Timestamp};
 
+/// Reads the files, and checks that they can serve.
 pub(super) fn load(config: &Config, clock: Arc<dyn Clock>) -> Result<ServerTls, IdentityError> {
     let chain = load_certificates(&config.tls.certificate)?;
     let key = load_private_key(&config.tls.key)?;
@@ -30,4 +31,10 @@ fn anchor(trust: &Trust, now: Timestamp) -> Result<TrustAnchor, IdentityError> {
         Configured::None => Revocation::NoneByConfiguration,
     };
     TrustAnchor::new(trust.domain.clone(), trust.class, roots, revocation, now)
+}
+
+/// An error with its causes: which file, what is wrong, what the system said.
+pub(super) fn explain(error: &IdentityError) -> String {
+    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -9,10 +9,10 @@ use tokio::time::{MissedTickBehavior, interval};
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::server::HealthReporter;
 
-use super::parts::{Parts, note_policy};
+use super::parts::{Parts, note_in_force};
 use crate::audit::AuditLog;
 use crate::gate::Gate;
-use crate::identity::Stranger;
+use crate::identity::{LiveTls, Stranger};
 use crate::storage::{Condition, Store};
 use crate::vault::Vault;
 
@@ -26,12 +26,13 @@ const STRANGERS: usize = 1_024;
 /// Starts all of it. The receiver says, once the server ends, whether the store failed for good.
 pub(super) fn start(
     parts: &Parts,
+    live: Arc<LiveTls>,
     end: watch::Sender<bool>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> oneshot::Receiver<Option<String>> {
     let (failed, failure) = oneshot::channel();
     let ending = end.subscribe();
-    tokio::spawn(until(ending.clone(), summarise(parts.gate.clone(), parts.vault.clone(), parts.audit.clone())));
+    tokio::spawn(until(ending.clone(), summarise(parts.gate.clone(), parts.vault.clone(), parts.audit.clone(), live)));
     tokio::spawn(until(ending, housekeep(parts.vault.clone(), parts.gate.clone())));
     tokio::spawn(stop_on(parts.vault.clone(), parts.store.clone(), stop, end, failed));
     failure
@@ -43,15 +44,15 @@ pub(super) async fn ended(mut ending: watch::Receiver<bool>) {
     let _ = ending.wait_for(|ending| *ending).await;
 }
 
-async fn until(ending: watch::Receiver<bool>, work: impl Future<Output = ()>) {
+pub(super) async fn until(ending: watch::Receiver<bool>, work: impl Future<Output = ()>) {
     tokio::select! {
         () = ended(ending) => {}
         () = work => {}
     }
 }
 
-/// What goes into the log once a minute: the counts, and into each new segment which policy is in force.
-async fn summarise(gate: Arc<Gate>, vault: Arc<Vault>, audit: Arc<AuditLog>) {
+/// What goes into the log once a minute: the counts, and into each new segment what is in force.
+async fn summarise(gate: Arc<Gate>, vault: Arc<Vault>, audit: Arc<AuditLog>, live: Arc<LiveTls>) {
     let mut noted = audit.status().newest_segment;
     let mut ticks = interval(SUMMARY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -59,7 +60,7 @@ async fn summarise(gate: Arc<Gate>, vault: Arc<Vault>, audit: Arc<AuditLog>) {
         ticks.tick().await;
         gate.summarise().await;
         let segment = audit.status().newest_segment;
-        if segment != noted && note_policy(&audit, &vault).await.is_ok() {
+        if segment != noted && note_in_force(&audit, &vault, &live).await.is_ok() {
             noted = segment;
         }
     }

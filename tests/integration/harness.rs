@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use strongroom::client::{BindingScope, Client, ClientOptions, Credentials, NewBinding, NewNamespace};
 use strongroom::model::{Clock, Environment, SecretBytes, SpiffeId, SystemClock};
-use strongroom::pki::{Authority, LeafProfile, private_folder, write_private};
+use strongroom::pki::{Authority, Issued, LeafProfile, private_folder, write_private};
 use tempfile::TempDir;
 
 /// The program under test.
@@ -72,8 +72,7 @@ impl Site {
         for (name, authority) in [("workload-ca", &site.workloads), ("operator-ca", &site.operators)] {
             write_private(&site.pki(name, "pem"), authority.certificate_pem()).expect("written");
         }
-        let server = site.workloads.issue_server(&server_id(), &["localhost"], &[Ipv4Addr::LOCALHOST.into()], SystemClock.now(), LIFETIME);
-        site.write_leaf("server", &server.expect("issued"));
+        site.write_leaf("server", &site.new_server_leaf());
         site.write_config("", extra);
         site
     }
@@ -129,7 +128,13 @@ impl Site {
         write_private(&self.path("strongroom.toml"), &text).expect("written");
     }
 
-    fn write_leaf(&self, name: &str, leaf: &strongroom::pki::Issued) {
+    /// A new certificate for the server, with a new key.
+    pub(crate) fn new_server_leaf(&self) -> Issued {
+        let own = [Ipv4Addr::LOCALHOST.into()];
+        self.workloads.issue_server(&server_id(), &["localhost"], &own, SystemClock.now(), LIFETIME).expect("issued")
+    }
+
+    fn write_leaf(&self, name: &str, leaf: &Issued) {
         write_private(&self.pki(name, "key"), &leaf.key_pem()).expect("written");
         write_private(&self.pki(name, "pem"), leaf.certificate_pem()).expect("written");
     }
@@ -303,6 +308,16 @@ impl Running {
         }
     }
 
+    /// How often its log says so.
+    pub(crate) fn times_said(&self, text: &str) -> usize {
+        self.log.lock().expect("no reader panics").matches(text).count()
+    }
+
+    /// SIGHUP: certificates and revocation lists are to be read again.
+    pub(crate) fn hang_up(&self) {
+        rustix::process::kill_process(self.raw_pid(), rustix::process::Signal::HUP).expect("signalled");
+    }
+
     /// SIGKILL, now.
     pub(crate) fn kill(mut self) {
         self.child.kill().expect("killed");
@@ -321,9 +336,12 @@ impl Running {
         std::mem::take(&mut self.log.lock().expect("no reader panics"))
     }
 
+    fn raw_pid(&self) -> rustix::process::Pid {
+        i32::try_from(self.pid()).ok().and_then(rustix::process::Pid::from_raw).expect("a pid")
+    }
+
     fn terminate(&mut self) -> bool {
-        let pid = i32::try_from(self.pid()).ok().and_then(rustix::process::Pid::from_raw).expect("a pid");
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("signalled");
+        rustix::process::kill_process(self.raw_pid(), rustix::process::Signal::TERM).expect("signalled");
         self.child.wait().expect("waited").success()
     }
 }

@@ -20,6 +20,7 @@
 //! | `pages` | lists in pages that fit into one message |
 //! | `proofs` | what a connection proves, and what it does not |
 //! | `record` | what stands in the audit log, line by line |
+//! | `reload` | certificates and lists that change while the server serves |
 //! | `requests` | a proper request of every RPC, and a probe for its text fields |
 //! | `required` | what tests need of their machine |
 //! | `revocation` | lists of revoked certificates, and lives too short to need one |
@@ -48,6 +49,7 @@ mod names;
 mod pages;
 mod proofs;
 mod record;
+mod reload;
 mod requests;
 mod required;
 mod revocation;

@@ -17,7 +17,7 @@ use crate::wire::client_with;
 
 const HOUR: Duration = Duration::from_secs(3600);
 /// The name of the list of programs' certificates, as the configuration has it.
-const LIST: &str = "pki/workload-ca.crl";
+pub(crate) const LIST: &str = "pki/workload-ca.crl";
 
 /// A vault whose programs' trust domain has this line on how certificates are taken back.
 fn site(revocation: &str) -> Site {
@@ -31,29 +31,38 @@ fn site(revocation: &str) -> Site {
     site
 }
 
-fn site_with_list() -> Site {
+/// A vault whose programs' trust domain has the list [`LIST`].
+pub(crate) fn site_with_list() -> Site {
     site(&format!("crls = [\"{LIST}\"]"))
 }
 
-/// Writes the list of programs' certificates that were taken back, good for two hours before `end`.
+/// Writes the first list of programs' certificates that were taken back, good for two hours before `end`.
 fn write_list(site: &Site, revoked: &[&str], end: Timestamp) {
     let start = Timestamp::from_unix_ms(end.unix_ms() - 2 * 3_600_000).expect("valid");
     let list = site.workloads().crl(revoked, 1, start, end).expect("signed");
     write_private(&site.path(LIST), &list).expect("written");
 }
 
+/// Writes a list of that number, good for an hour.
+pub(crate) fn write_numbered_list(site: &Site, number: u64, revoked: &[&str]) {
+    let now = SystemClock.now();
+    let list = site.workloads().crl(revoked, number, now, now.plus(HOUR)).expect("signed");
+    write_private(&site.path(LIST), &list).expect("written");
+}
+
 /// Why the server does not start.
-fn complaint(site: &Site) -> String {
+pub(crate) fn complaint(site: &Site) -> String {
     Running::of(site.command("server")).err().expect("it does not start")
 }
 
 /// A certificate of the same program each time, that lives for so long.
-fn leaf(site: &Site, name: &str, lifetime: Duration) -> Credentials {
+pub(crate) fn leaf(site: &Site, name: &str, lifetime: Duration) -> Credentials {
     let now = SystemClock.now();
     site.forge(name, false, &LeafProfile::new(&workload("backend"), Usage::Client, now, now.plus(lifetime)))
 }
 
-fn serial(leaf: &Credentials) -> String {
+/// Its serial number in hex.
+pub(crate) fn serial(leaf: &Credentials) -> String {
     let certificate = CertificateDer::from_pem_file(&leaf.certificate).expect("a certificate");
     let (_, certificate) = X509Certificate::from_der(&certificate).expect("a certificate");
     hex::encode(certificate.raw_serial())

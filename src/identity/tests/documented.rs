@@ -72,6 +72,6 @@ async fn what_the_page_issues_is_accepted_and_what_it_revokes_is_not() {
     assert!(openssl.await.expect("no panic").contains("TLSv1.3"));
 
     run(folder, &revoke, "");
-    door.live.replace(server(folder));
+    door.live.replace(server(folder)).expect("in force");
     assert_eq!(door.knock(backend.config()).await.err(), Some(Refusal::Revoked.why()));
 }

@@ -22,7 +22,13 @@ impl Service {
     async fn start(tls: ServerTls) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
         let address = listener.local_addr().expect("bound").to_string();
-        let connections = accept(listener, Arc::new(LiveTls::new(tls)), AcceptLimits::default(), drop, pending());
+        let connections = accept(
+            listener,
+            Arc::new(LiveTls::new(tls, HighestLists::default()).expect("nothing was seen before")),
+            AcceptLimits::default(),
+            drop,
+            pending(),
+        );
         let seen = Arc::new(Mutex::new(Vec::new()));
         let note = Arc::clone(&seen);
         let interceptor = InterceptorLayer::new(move |request: Request<()>| {

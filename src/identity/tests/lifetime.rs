@@ -106,7 +106,7 @@ async fn whoever_is_revoked_is_cut_off_before_the_next_byte_and_nobody_else() {
     echo(connection);
     assert!(answers(&mut bad_client).await && answers(&mut good_client).await);
 
-    door.live.replace(world.tls(world.anchors(&[&bad.serial()])));
+    door.live.replace(world.tls(world.anchors(&[&bad.serial()]))).expect("in force");
     assert!(!answers(&mut bad_client).await);
     assert!(answers(&mut good_client).await && answers(&mut good_client).await);
     assert_eq!(door.refusal(&world, &bad).await, Refusal::Revoked.why());
@@ -119,8 +119,65 @@ async fn whoever_changes_class_is_cut_off() {
     let (connection, mut client) = door.knock(world.client(&world.backend()).config()).await.expect("let in");
     echo(connection);
     assert!(answers(&mut client).await);
-    door.live.replace(world.tls(vec![anchor(&world.workloads, Class::Operator, lists(&world.workloads, &[]))]));
+    door.live.replace(world.tls(vec![anchor(&world.workloads, Class::Operator, lists(&world.workloads, &[]))])).expect("in force");
     assert!(!answers(&mut client).await);
+}
+
+/// Whoever waits for the server, or does not read what it sends, is cut off as well, without a byte on the way.
+#[tokio::test]
+async fn whoever_is_revoked_is_cut_off_though_nothing_moves() {
+    let world = World::new();
+    let mut door = Door::open(world.tls(world.anchors(&[]))).await;
+    let (silent, deaf, good) = (world.backend(), world.backend(), world.backend());
+    let (connection, mut silent_client) = door.knock(world.client(&silent).config()).await.expect("let in");
+    echo(connection);
+    let (mut connection, deaf_client) = door.knock(world.client(&deaf).config()).await.expect("let in");
+    let talker = tokio::spawn(async move { while connection.write_all(&[0; 65_536]).await.is_ok() {} });
+    let (connection, mut good_client) = door.knock(world.client(&good).config()).await.expect("let in");
+    echo(connection);
+    assert!(answers(&mut silent_client).await && answers(&mut good_client).await);
+    // Until the socket takes no more, as far as can be told.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(!talker.is_finished());
+
+    door.live.replace(world.tls(world.anchors(&[&silent.serial(), &deaf.serial()]))).expect("in force");
+    end(&mut silent_client).await;
+    tokio::time::timeout(PATIENCE, talker).await.expect("an end in time").expect("no panic");
+    assert!(answers(&mut good_client).await);
+    drop(deaf_client);
+}
+
+/// Whoever reads nothing keeps no place beyond the time that a connection may be idle.
+#[tokio::test]
+async fn a_connection_on_which_nothing_can_be_sent_ends_as_an_idle_one() {
+    let world = World::new();
+    let limits = AcceptLimits { idle: Duration::from_secs(1), ..AcceptLimits::default() };
+    let mut door = Door::open_with(world.tls(world.anchors(&[])), limits).await;
+    let (mut connection, client) = door.knock(world.client(&world.backend()).config()).await.expect("let in");
+    let talker = tokio::spawn(async move { while connection.write_all(&[0; 65_536]).await.is_ok() {} });
+    tokio::time::timeout(PATIENCE, talker).await.expect("an end in time").expect("no panic");
+    drop(client);
+}
+
+// immune: row-65
+#[tokio::test]
+async fn an_older_list_leaves_the_newer_one_in_force() {
+    let world = World::new();
+    let bad = world.backend();
+    let numbered = |number, revoked: &[&str]| {
+        let pem = world.workloads.crl(revoked, number, now(), now().plus(HOUR)).expect("signed");
+        let list = CertificateRevocationListDer::from_pem_slice(pem.as_bytes()).expect("PEM");
+        world.tls(vec![anchor(&world.workloads, Class::Workload, Revocation::Crls(vec![list]))])
+    };
+    let mut door = Door::open(numbered(7, &[])).await;
+    door.live.replace(numbered(8, &[&bad.serial()])).expect("newer");
+    let error = door.live.replace(numbered(7, &[])).expect_err("older");
+    assert!(matches!(error, IdentityError::OlderList { .. }), "{error}");
+    assert_eq!(door.refusal(&world, &bad).await, Refusal::Revoked.why());
+    // Nor does it come back with a restart, if what was seen is kept.
+    let kept = HighestLists::parse(&door.live.highest_lists().to_string()).expect("kept");
+    assert!(LiveTls::new(numbered(7, &[]), kept.clone()).is_err());
+    assert!(LiveTls::new(numbered(8, &[]), kept).is_ok());
 }
 
 /// A reply that is on its way is held back as well.
@@ -131,7 +188,7 @@ async fn writes_fail_after_a_revocation() {
     let leaf = world.backend();
     let (mut connection, _client) = door.knock(world.client(&leaf).config()).await.expect("let in");
     connection.write_all(b"reply").await.expect("still good");
-    door.live.replace(world.tls(world.anchors(&[&leaf.serial()])));
+    door.live.replace(world.tls(world.anchors(&[&leaf.serial()]))).expect("in force");
     let error = connection.write_all(b"secret").await.expect_err("ended");
     assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted);
     let vectored = connection.write_vectored(&[io::IoSlice::new(b"secret")]).await;

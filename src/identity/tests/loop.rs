@@ -195,7 +195,7 @@ async fn it_ends_when_told_and_when_nobody_listens() {
     for told in [true, false] {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
         let address = listener.local_addr().expect("bound");
-        let live = Arc::new(LiveTls::new(world.tls(world.anchors(&[]))));
+        let live = Arc::new(LiveTls::new(world.tls(world.anchors(&[])), HighestLists::default()).expect("nothing was seen before"));
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let stop_future = async move { drop(stopped.await) };
         let mut connections = accept(listener, live, AcceptLimits::default(), drop, stop_future);

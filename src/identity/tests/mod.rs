@@ -150,7 +150,7 @@ impl Door {
     async fn open_with(tls: ServerTls, limits: AcceptLimits) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
         let address = listener.local_addr().expect("bound");
-        let live = Arc::new(LiveTls::new(tls));
+        let live = Arc::new(LiveTls::new(tls, HighestLists::default()).expect("nothing was seen before"));
         let (told, strangers) = mpsc::unbounded_channel();
         let report = move |stranger| told.send(stranger).expect("somebody listens");
         let connections = accept(listener, Arc::clone(&live), limits, report, pending());

@@ -1,0 +1,118 @@
+//! Certificates and revocation lists that change while the server serves: read again when somebody asks, or when one of
+//! their files is another one.
+//!
+//! The files are looked at once a second, and by what they lead to: so whoever writes in place, renames, or moves a link of
+//! a folder above is noticed alike, on every file system. They are read once they have kept still for a second, since
+//! certificate and key are two files and cannot be replaced in one step. What cannot be used leaves the old in force.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::parts::{Parts, note_in_force};
+use super::tls;
+use crate::audit::{AuditError, AuditLog, Draft, Event, Importance};
+use crate::config::{Config, Revocation};
+use crate::identity::LiveTls;
+use crate::model::Clock;
+use crate::vault::Vault;
+
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Reads the files again.
+pub(super) struct Reload {
+    config: Arc<Config>,
+    clock: Arc<dyn Clock>,
+    live: Arc<LiveTls>,
+    audit: Arc<AuditLog>,
+    vault: Arc<Vault>,
+    in_force: Marks,
+}
+
+/// Device, inode, length and times of each file; `None` for one that is not there.
+type Marks = Vec<Option<[u64; 7]>>;
+
+/// What the files look like before they are read for the first time.
+pub(super) fn marks(config: &Config) -> Marks {
+    files(config).iter().map(|file| std::fs::metadata(file).ok().map(|is| mark(&is))).collect()
+}
+
+fn mark(is: &std::fs::Metadata) -> [u64; 7] {
+    let bits = |number: i64| number.cast_unsigned();
+    [is.dev(), is.ino(), is.size(), bits(is.mtime()), bits(is.mtime_nsec()), bits(is.ctime()), bits(is.ctime_nsec())]
+}
+
+fn files(config: &Config) -> Vec<PathBuf> {
+    let lists = |revocation: &Revocation| match revocation {
+        Revocation::Lists(files) => files.clone(),
+        Revocation::ShortLived { .. } | Revocation::None => Vec::new(),
+    };
+    let trusted = config.tls.trust.iter().flat_map(|trust| [trust.roots.clone(), lists(&trust.revocation)].concat());
+    [config.tls.certificate.clone(), config.tls.key.clone()].into_iter().chain(trusted).collect()
+}
+
+impl Reload {
+    /// `in_force` are the marks of the files that `live` was read from.
+    pub(super) fn new(config: Arc<Config>, parts: &Parts, live: Arc<LiveTls>, in_force: Marks) -> Self {
+        let (clock, audit, vault) = (parts.clock.clone(), parts.audit.clone(), parts.vault.clone());
+        Self { config, clock, live, audit, vault, in_force }
+    }
+
+    /// Goes on for ever: at each `asked`, and when the files have changed.
+    pub(super) async fn run(mut self, asked: Arc<Notify>) {
+        let mut ticks = interval(LOOK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut changed = false;
+        loop {
+            let forced = tokio::select! {
+                _ = ticks.tick() => false,
+                () = asked.notified() => true,
+            };
+            let config = self.config.clone();
+            let Ok(found) = tokio::task::spawn_blocking(move || marks(&config)).await else { continue };
+            let moving = found != self.in_force;
+            self.in_force = found;
+            if forced || (changed && !moving) {
+                changed = false;
+                self.read_again().await;
+            } else {
+                changed |= moving;
+            }
+        }
+    }
+
+    async fn read_again(&self) {
+        let (config, clock, live) = (self.config.clone(), self.clock.clone(), self.live.clone());
+        let read = move || tls::load(&config, clock).and_then(|tls| live.replace(tls));
+        let refused = match tokio::task::spawn_blocking(read).await {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(tls::explain(&error)),
+            Err(_) => Some("the files could not be read".to_owned()),
+        };
+        match &refused {
+            None => tracing::info!("certificates and revocation lists were read again and are in force"),
+            Some(why) => {
+                tracing::error!(why, "certificates and revocation lists were read again and cannot be used; the old ones stay in force")
+            }
+        }
+        // In force already: protection does not wait for the log.
+        if let Err(error) = self.note(refused).await {
+            tracing::error!(%error, "a change of certificates is not on the record");
+        }
+    }
+
+    async fn note(&self, refused: Option<String>) -> Result<(), AuditError> {
+        let mut draft = Draft::new(Event::System, "reload");
+        draft.importance = Importance::Always;
+        draft.outcome = Some(if refused.is_none() { "ok" } else { "refused" });
+        if let Some(why) = refused {
+            draft = draft.with("why", why);
+        }
+        self.audit.append(draft).await?;
+        note_in_force(&self.audit, &self.vault, &self.live).await
+    }
+}
