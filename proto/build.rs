@@ -82,7 +82,15 @@ fn method_enum(pool: &DescriptorPool) -> Result<String, std::fmt::Error> {
         let service = method.parent_service().full_name().to_owned();
         writeln!(code, "            Self::{0} => \"/{service}/{0}\",", method.name())?;
     }
-    writeln!(code, "        }}\n    }}\n}}")?;
+    writeln!(
+        code,
+        "        }}\n    }}\n\n    /// The RPC with this path on the wire.\n    #[must_use]\n    pub fn of_path(path: &str) -> Option<Self> {{\n        match path {{"
+    )?;
+    for method in &methods {
+        let service = method.parent_service().full_name().to_owned();
+        writeln!(code, "            \"/{service}/{0}\" => Some(Self::{0}),", method.name())?;
+    }
+    writeln!(code, "            _ => None,\n        }}\n    }}\n}}")?;
     Ok(code)
 }
 

@@ -16,7 +16,8 @@
 //! | [`crypto`], [`seal`], [`memory`] | one construction for every ciphertext; from a passphrase to the keys; where keys lie |
 //! | [`storage`], [`audit`] | rows of ciphertext, durable; lines of the record, durable |
 //! | [`identity`], [`pki`] | from a certificate to a principal; a small CA for `dev` and tests |
-//! | [`api`], [`rpc`] | the generated API; its handlers |
+//! | [`api`], [`rpc`], [`ops_http`] | the generated API; its handlers; what machines that watch machines ask |
+//! | [`metrics`] | what is counted |
 //! | [`config`], [`server`] | what was typed becomes what is meant; the parts put together, run and drained |
 //! | [`client`], [`cli`] | what a backend in Rust uses; the command line on top of it |
 //! | [`dev`] | the throwaway vault and the story that it tells |
@@ -34,7 +35,9 @@ pub mod dev;
 pub mod gate;
 pub mod identity;
 pub mod memory;
+pub mod metrics;
 pub mod model;
+pub mod ops_http;
 pub mod pki;
 #[cfg(test)]
 #[path = "../tests/integration/required.rs"]

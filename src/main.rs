@@ -49,6 +49,9 @@ fn serve(arguments: &ServerArguments, hardening: Hardening) -> anyhow::Result<()
         let stop = server::stop_signal()?;
         let bound = Bound::new(config, Manner { hardening, reflection: false }).await?;
         server::reload_on_hangup(bound.reload())?;
+        if let Some(address) = bound.operations_address() {
+            eprintln!("strongroom: health and metrics on http://{address}");
+        }
         eprintln!("strongroom: serving on {}, sealed: a custodian unseals it with `strongroom unseal`", bound.address()?);
         Ok(bound.serve(stop).await?)
     })

@@ -44,5 +44,7 @@ mod tests {
         let names: std::collections::BTreeSet<_> = Method::ALL.iter().map(|method| method.name()).collect();
         assert_eq!(names.len(), Method::ALL.len());
         assert_eq!(Method::RevealSecret.path(), "/strongroom.v1.SecretService/RevealSecret");
+        assert!(Method::ALL.iter().all(|method| Method::of_path(method.path()) == Some(*method)));
+        assert_eq!(Method::of_path("/grpc.health.v1.Health/Check"), None);
     }
 }

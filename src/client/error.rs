@@ -103,6 +103,8 @@ impl ClientError {
     #[must_use]
     pub fn is_passing(&self) -> bool {
         match self {
+            // Too many calls at once: the server says after what time there is room.
+            Self::Refused(refusal) if refusal.code == Code::ResourceExhausted => refusal.retry_after.is_some(),
             Self::Refused(refusal) => refusal.code == Code::Unavailable && !refusal.is_sealed(),
             Self::Unreachable { .. } => true,
             _ => false,

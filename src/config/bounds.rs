@@ -36,6 +36,14 @@ bounds! {
     HEADER_LIST_MAX_BYTES = "limits.header_list_max_bytes", Some(limits::HEADER_LIST_BYTES as u64), 4 * KIB => 64 * KIB;
     STREAMS_PER_CONNECTION = "limits.streams_per_connection", Some(limits::STREAMS_PER_CONNECTION as u64), 1 => 1_024;
     CONNECTIONS_MAX = "limits.connections_max", Some(1_024), 8 => 65_536;
+    // Half of all, if the file does not say.
+    CONNECTIONS_PER_PRINCIPAL_MAX = "limits.connections_per_principal_max", None, 1 => 65_536;
+    CALLS_MAX = "limits.calls_max", Some(4_096), 16 => 65_536;
+    // Half of all, if the file does not say.
+    CALLS_PER_PRINCIPAL_MAX = "limits.calls_per_principal_max", None, 1 => 65_536;
+    CALLS_PER_PRINCIPAL_PER_S = "limits.calls_per_principal_per_s", Some(1_000), 1 => 1_000_000;
+    // As much as in two seconds, if the file does not say.
+    CALLS_PER_PRINCIPAL_BURST = "limits.calls_per_principal_burst", None, 1 => 2_000_000;
     HANDSHAKES_MAX = "limits.handshakes_max", Some(512), 1 => 1_024;
     // An eighth of all, if the file does not say.
     HANDSHAKES_PER_ADDRESS_MAX = "limits.handshakes_per_address_max", None, 1 => 1_024;
@@ -43,6 +51,7 @@ bounds! {
     IDLE_TIMEOUT_S = "limits.idle_timeout_s", Some(300), 10 => 3_600;
     CONNECTION_AGE_MAX_S = "limits.connection_age_max_s", Some(3_600), 60 => 86_400;
     REQUEST_TIMEOUT_S = "limits.request_timeout_s", Some(30), 1 => 300;
+    DRAIN_TIMEOUT_S = "limits.drain_timeout_s", Some(20), 1 => 300;
     PAGE_MAX_ITEMS = "limits.page_max_items", Some(limits::PAGE_ITEMS as u64), 10 => limits::PAGE_ITEMS as u64;
     STORE_CACHE_BYTES = "store.cache_bytes", Some(64 * MIB), 8 * MIB => 64 * GIB;
     STORE_RESERVE_BYTES = "store.reserve_bytes", Some(64 * MIB), 16 * MIB => 64 * GIB;

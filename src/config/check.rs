@@ -7,10 +7,11 @@ use std::time::Duration;
 use crate::model::limits::METADATA_BYTES;
 
 use super::error::Refused;
-use super::raw::{RawConfig, RawLimits, RawLog, RawTls};
+use super::raw::{RawConfig, RawLimits, RawLog, RawOperations, RawTls};
 use super::{Audit, Config, Limits, Log, LogFormat, LogLevel, Pins, Store, Tls, bounds, place, trust};
 
 const LISTEN: &str = "127.0.0.1:7443";
+const OPERATIONS_LISTEN: &str = "127.0.0.1:7444";
 const DATA_FOLDER: &str = "/var/lib/strongroom";
 const AUDIT_FOLDER: &str = "/var/log/strongroom";
 const HOST_NAME: &str = "/proc/sys/kernel/hostname";
@@ -25,7 +26,8 @@ pub(super) fn config(raw: RawConfig, file: PathBuf) -> Result<Config, Refused> {
     let (data_folder, audit_folder) = folders(&raw, folder)?;
     let tls = tls(raw.tls, folder)?;
     Ok(Config {
-        listen: listen(raw.listen.as_deref().unwrap_or(LISTEN))?,
+        listen: listen("listen", raw.listen.as_deref().unwrap_or(LISTEN))?,
+        operations: operations(&raw.operations)?,
         node: node(raw.node)?,
         pinned: pins(raw.vault_id.as_deref(), raw.audit_public_key.as_deref())?,
         data_folder,
@@ -46,8 +48,8 @@ pub(super) fn config(raw: RawConfig, file: PathBuf) -> Result<Config, Refused> {
     })
 }
 
-fn listen(text: &str) -> Result<SocketAddr, Refused> {
-    let refused = |problem| Refused::new("listen", problem);
+fn listen(key: &'static str, text: &str) -> Result<SocketAddr, Refused> {
+    let refused = |problem| Refused::new(key, problem);
     let address: SocketAddr = text
         .parse()
         .map_err(|_| refused("must be an IP address and a port, e.g. \"127.0.0.1:7443\" or \"[::]:7443\"; names are not looked up"))?;
@@ -55,6 +57,23 @@ fn listen(text: &str) -> Result<SocketAddr, Refused> {
         return Err(refused("is a multicast address; name an address of this host"));
     }
     Ok(address)
+}
+
+/// Plain HTTP leaves the host only if somebody says so.
+fn operations(raw: &RawOperations) -> Result<Option<SocketAddr>, Refused> {
+    const KEY: &str = "operations.listen";
+    let typed = raw.listen.as_deref().unwrap_or(OPERATIONS_LISTEN);
+    if typed == "none" {
+        return Ok(None);
+    }
+    let address = listen(KEY, typed)?;
+    if !address.ip().is_loopback() && raw.allow_remote != Some(true) {
+        return Err(Refused::new(
+            KEY,
+            "can be reached from other hosts, without TLS: name a loopback address, or say allow_remote = true and fence it",
+        ));
+    }
+    Ok(Some(address))
 }
 
 fn node(typed: Option<String>) -> Result<String, Refused> {
@@ -121,6 +140,10 @@ fn tls(raw: RawTls, folder: &Path) -> Result<Tls, Refused> {
 
 fn limits(raw: &RawLimits) -> Result<Limits, Refused> {
     let seconds = |bound: bounds::Bound, typed| bound.apply(typed).map(Duration::from_secs);
+    let half = |all: usize| Some((all as u64 / 2).max(1));
+    let connections_max = bounds::CONNECTIONS_MAX.apply(raw.connections_max)?;
+    let calls_max = bounds::CALLS_MAX.apply(raw.calls_max)?;
+    let calls_per_s: u32 = bounds::CALLS_PER_PRINCIPAL_PER_S.apply(raw.calls_per_principal_per_s)?;
     let handshakes_max: usize = bounds::HANDSHAKES_MAX.apply(raw.handshakes_max)?;
     let per_address = raw.handshakes_per_address_max.unwrap_or_else(|| (handshakes_max as u64 / 8).max(1));
     let limits = Limits {
@@ -128,13 +151,21 @@ fn limits(raw: &RawLimits) -> Result<Limits, Refused> {
         message_max_bytes: bounds::MESSAGE_MAX_BYTES.apply(raw.message_max_bytes)?,
         header_list_max_bytes: bounds::HEADER_LIST_MAX_BYTES.apply(raw.header_list_max_bytes)?,
         streams_per_connection: bounds::STREAMS_PER_CONNECTION.apply(raw.streams_per_connection)?,
-        connections_max: bounds::CONNECTIONS_MAX.apply(raw.connections_max)?,
+        connections_max,
+        connections_per_principal_max: bounds::CONNECTIONS_PER_PRINCIPAL_MAX
+            .apply(raw.connections_per_principal_max.or(half(connections_max)))?,
+        calls_max,
+        calls_per_principal_max: bounds::CALLS_PER_PRINCIPAL_MAX.apply(raw.calls_per_principal_max.or(half(calls_max)))?,
+        calls_per_principal_per_s: calls_per_s,
+        calls_per_principal_burst: bounds::CALLS_PER_PRINCIPAL_BURST
+            .apply(raw.calls_per_principal_burst.or(Some(2 * u64::from(calls_per_s))))?,
         handshakes_max,
         handshakes_per_address_max: bounds::HANDSHAKES_PER_ADDRESS_MAX.apply(Some(per_address))?,
         handshake_timeout: seconds(bounds::HANDSHAKE_TIMEOUT_S, raw.handshake_timeout_s)?,
         idle_timeout: seconds(bounds::IDLE_TIMEOUT_S, raw.idle_timeout_s)?,
         connection_age_max: seconds(bounds::CONNECTION_AGE_MAX_S, raw.connection_age_max_s)?,
         request_timeout: seconds(bounds::REQUEST_TIMEOUT_S, raw.request_timeout_s)?,
+        drain_timeout: seconds(bounds::DRAIN_TIMEOUT_S, raw.drain_timeout_s)?,
         page_max_items: bounds::PAGE_MAX_ITEMS.apply(raw.page_max_items)?,
     };
     limits_fit_together(&limits)?;
@@ -151,13 +182,14 @@ fn limits_fit_together(limits: &Limits) -> Result<(), Refused> {
             format!("is {is} but a payload and its metadata need {room}; raise it, or lower payload_max_bytes"),
         );
     }
-    if limits.handshakes_max > limits.connections_max {
-        let (is, most) = (limits.handshakes_max, limits.connections_max);
-        return refused(bounds::HANDSHAKES_MAX, format!("is {is} but connections_max is {most}; lower it, or raise that"));
-    }
-    if limits.handshakes_per_address_max > limits.handshakes_max {
-        let (is, most) = (limits.handshakes_per_address_max, limits.handshakes_max);
-        return refused(bounds::HANDSHAKES_PER_ADDRESS_MAX, format!("is {is} but handshakes_max is {most}; lower it, or raise that"));
+    let within = [
+        (bounds::HANDSHAKES_MAX, limits.handshakes_max, "connections_max", limits.connections_max),
+        (bounds::HANDSHAKES_PER_ADDRESS_MAX, limits.handshakes_per_address_max, "handshakes_max", limits.handshakes_max),
+        (bounds::CONNECTIONS_PER_PRINCIPAL_MAX, limits.connections_per_principal_max, "connections_max", limits.connections_max),
+        (bounds::CALLS_PER_PRINCIPAL_MAX, limits.calls_per_principal_max, "calls_max", limits.calls_max),
+    ];
+    if let Some((bound, is, whole, most)) = within.into_iter().find(|(_, is, _, most)| is > most) {
+        return refused(bound, format!("is {is} but {whole} is {most}; lower it, or raise that"));
     }
     if limits.request_timeout > limits.connection_age_max {
         let (is, most) = (limits.request_timeout.as_secs(), limits.connection_age_max.as_secs());

@@ -43,6 +43,8 @@ pub struct Config {
     pub file: PathBuf,
     /// Where the gRPC server listens. Port 0 takes any free one.
     pub listen: SocketAddr,
+    /// Where health and metrics are told over plain HTTP; `None` if nowhere.
+    pub operations: Option<SocketAddr>,
     /// This node's name in the audit log: 1 to 64 letters, digits, `.`, `-` and `_`.
     pub node: String,
     /// Which vault this is; `None` until `init` has made it. [`Config::pins`] insists.
@@ -125,6 +127,16 @@ pub struct Limits {
     pub streams_per_connection: u32,
     /// Connections open at once.
     pub connections_max: usize,
+    /// Those of one principal, at most as many as there may be in all.
+    pub connections_per_principal_max: usize,
+    /// Calls under way at once.
+    pub calls_max: usize,
+    /// Those of one principal, at most as many as there may be in all.
+    pub calls_per_principal_max: usize,
+    /// How many calls a principal may make in a second, in the long run.
+    pub calls_per_principal_per_s: u32,
+    /// How many it may make at once after a pause.
+    pub calls_per_principal_burst: u32,
     /// Handshakes under way at once, at most as many as connections.
     pub handshakes_max: usize,
     /// Those from one IPv4 address or IPv6 /64, so that one stranger cannot take all places.
@@ -137,6 +149,8 @@ pub struct Limits {
     pub connection_age_max: Duration,
     /// The longest deadline that a caller gets, whatever it asks for; at most the connection's age.
     pub request_timeout: Duration,
+    /// How long calls under way may take when the server ends.
+    pub drain_timeout: Duration,
     /// Longest page of a list.
     pub page_max_items: usize,
 }

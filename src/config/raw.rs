@@ -24,7 +24,16 @@ pub(super) struct RawConfig {
     #[serde(default)]
     pub(super) audit: RawAudit,
     #[serde(default)]
+    pub(super) operations: RawOperations,
+    #[serde(default)]
     pub(super) log: RawLog,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawOperations {
+    pub(super) listen: Option<String>,
+    pub(super) allow_remote: Option<bool>,
 }
 
 #[derive(Deserialize, Default)]
@@ -55,12 +64,18 @@ pub(super) struct RawLimits {
     pub(super) header_list_max_bytes: Option<u64>,
     pub(super) streams_per_connection: Option<u64>,
     pub(super) connections_max: Option<u64>,
+    pub(super) connections_per_principal_max: Option<u64>,
+    pub(super) calls_max: Option<u64>,
+    pub(super) calls_per_principal_max: Option<u64>,
+    pub(super) calls_per_principal_per_s: Option<u64>,
+    pub(super) calls_per_principal_burst: Option<u64>,
     pub(super) handshakes_max: Option<u64>,
     pub(super) handshakes_per_address_max: Option<u64>,
     pub(super) handshake_timeout_s: Option<u64>,
     pub(super) idle_timeout_s: Option<u64>,
     pub(super) connection_age_max_s: Option<u64>,
     pub(super) request_timeout_s: Option<u64>,
+    pub(super) drain_timeout_s: Option<u64>,
     pub(super) page_max_items: Option<u64>,
 }
 

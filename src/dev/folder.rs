@@ -98,7 +98,7 @@ impl Folder {
         let text = format!(
             "{MARK}\nlisten = \"{}\"\nnode = \"dev\"\n{pinned}data_folder = \"data\"\naudit_folder = \"audit\"\ncustodians = [\"{}\"]\n\n\
              [tls]\ncertificate = \"pki/server.pem\"\nkey = \"pki/server.key\"\n\n{}\n{}\n\
-             [store]\nreserve_bytes = 16777216\n\n[audit]\nsegment_bytes = 1048576\n\n[log]\nlevel = \"warn\"\n",
+             [store]\nreserve_bytes = 16777216\n\n[audit]\nsegment_bytes = 1048576\n\n[operations]\nlisten = \"none\"\n\n[log]\nlevel = \"warn\"\n",
             self.listen,
             people::ADMIN.id(),
             trust(people::WORKLOADS, "workload"),

@@ -38,7 +38,10 @@ pub use resource::{
 };
 
 use crate::access::{CurrentPolicy, Decision};
-use crate::audit::{self, AuditLog, Draft, Observed, Tally};
+use crate::api::Method;
+use crate::audit::{self, AuditLog, Draft, Observed, Tally, TallyKey};
+use crate::identity::Peer;
+use crate::metrics::Reasons;
 use crate::model::{Action, Class, Clock, SpiffeId, Timestamp};
 use record::Record;
 use resource::Question;
@@ -49,6 +52,7 @@ pub struct Gate {
     custodians: Vec<SpiffeId>,
     audit: Arc<AuditLog>,
     tally: Tally,
+    refusals: Reasons,
     clock: Arc<dyn Clock>,
 }
 
@@ -63,7 +67,7 @@ impl Gate {
     /// A gate over the policy in force, the custodians that the configuration names, and the audit log.
     #[must_use]
     pub fn new(policy: Arc<CurrentPolicy>, custodians: Vec<SpiffeId>, audit: Arc<AuditLog>, clock: Arc<dyn Clock>) -> Arc<Self> {
-        Arc::new(Self { policy, custodians, audit, tally: Tally::default(), clock })
+        Arc::new(Self { policy, custodians, audit, tally: Tally::default(), refusals: Reasons::default(), clock })
     }
 
     /// Runs an operation for a call, if the call may: see the module's picture.
@@ -105,6 +109,7 @@ impl Gate {
             (true, Decision::Allow(action, rule)) => {
                 let record = Record::new(&call, resource.name(), action, rule);
                 if let Some(refusal) = self.unmet(&call, action, needs.nature, resource.requires_post_quantum(&question)) {
+                    self.refusals.count(refusal.word());
                     self.refuse(record.denied(refusal.word()), &call).await;
                     return Err(refusal);
                 }
@@ -112,6 +117,7 @@ impl Gate {
                 return Ok(Admitted { permit, record, needs });
             }
         };
+        self.refusals.count(refusal.word());
         self.refuse(Record::unruled(&call, resource.name(), needs.wanted()).denied(refusal.word()), &call).await;
         Err(refusal)
     }
@@ -186,7 +192,23 @@ impl Gate {
 
     /// Records that a call was refused before it could be understood. `field` is the API's name of the field at fault.
     pub async fn refuse_invalid(&self, call: &Call, field: &str) {
+        self.refusals.count("invalid_argument");
         self.refuse(Record::invalid(call, field), call).await;
+    }
+
+    /// Counts a call that was refused before it was read, since its principal or the server had too many; the first few of a
+    /// minute stand in the log one by one. `why` is one word.
+    pub fn count_refused(&self, peer: &Peer, method: Option<Method>, why: &'static str) {
+        self.refusals.count(why);
+        if self.tally.observe(TallyKey::denied(&peer.principal.id, why), self.clock.now()) == Observed::WriteNow {
+            let _ = self.audit.enqueue(record::unread(peer, method, why));
+        }
+    }
+
+    /// How often calls were refused, by reason.
+    #[must_use]
+    pub fn refusals(&self) -> &Reasons {
+        &self.refusals
     }
 
     /// Counts a connection that never became a principal's, and says whether it is to be written in full.

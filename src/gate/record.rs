@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::api::Method;
 use crate::audit::{Decision, Draft, Entry, Event, Importance, Resource, TallyKey};
+use crate::identity::Peer;
 use crate::model::Action;
 
 use super::{Call, Failure, Unreleased};
@@ -105,6 +107,16 @@ fn with_answer<T, E: Failure>(mut draft: Draft, answer: &Result<Unreleased<T>, E
             draft
         }
     }
+}
+
+/// A call that was refused before it was read.
+pub(super) fn unread(peer: &Peer, method: Option<Method>, why: &'static str) -> Draft {
+    let mut draft = Draft::new(Event::Denied, method.map_or("other", Method::name)).by(&peer.principal);
+    draft.certificate = Some(peer.serial.to_string());
+    draft.peer = Some(peer.address);
+    draft.tls_group = Some(peer.tls_group);
+    draft.outcome = Some(why);
+    refused(draft)
 }
 
 /// How a change ended that a crash had left in doubt.

@@ -117,7 +117,7 @@ impl Door {
         stream.set_nodelay(true).map_err(|_| Refusal::Handshake)?;
         let stream = TlsAcceptor::from(Arc::clone(&tls.config)).accept(stream).await.map_err(|error| Refusal::from(&error))?;
         let peer = Peer::of(stream.get_ref().1, &tls.verifier, address)?;
-        let place = self.admission.enter().ok_or(Refusal::Crowded)?;
+        let place = self.admission.enter(&peer.principal.id)?;
         Ok(Connection::new(stream, peer, &self.tls, tls, &self.limits, place))
     }
 

@@ -7,6 +7,10 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::Refusal;
+use super::standing::{PrincipalLimits, Seat, Standing, Standings};
+use crate::model::SpiffeId;
+
 /// Bounds of the accept loop.
 #[derive(Debug, Clone, Copy)]
 pub struct AcceptLimits {
@@ -18,6 +22,8 @@ pub struct AcceptLimits {
     pub handshakes_per_address: usize,
     /// Connections at once, handshakes not counted, so that strangers take no place of those who have proved themselves.
     pub connections: usize,
+    /// Bounds for each principal.
+    pub principal: PrincipalLimits,
     /// Longest time without a byte in either direction.
     pub idle: Duration,
     /// Longest life of a connection; the certificate's end cuts it shorter. To end connections gracefully, let the HTTP/2
@@ -33,6 +39,7 @@ impl Default for AcceptLimits {
             handshakes: 512,
             handshakes_per_address: 64,
             connections: 10_000,
+            principal: PrincipalLimits::default(),
             idle: Duration::from_secs(5 * 60),
             age: Duration::from_secs(3600),
         }
@@ -43,8 +50,21 @@ impl Default for AcceptLimits {
 pub(super) struct Admission {
     handshakes: Arc<Semaphore>,
     connections: Arc<Semaphore>,
+    principals: Standings,
     knocking: Arc<Mutex<HashMap<IpAddr, usize>>>,
     per_address: usize,
+}
+
+/// The place of one connection.
+pub(super) struct Place {
+    seat: Seat,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Place {
+    pub(super) fn standing(&self) -> &Arc<Standing> {
+        self.seat.standing()
+    }
 }
 
 /// The place of one handshake.
@@ -60,6 +80,7 @@ impl Admission {
         Self {
             handshakes: places(limits.handshakes),
             connections: places(limits.connections),
+            principals: Standings::new(limits.principal),
             knocking: Arc::default(),
             per_address: limits.handshakes_per_address,
         }
@@ -77,8 +98,11 @@ impl Admission {
         Some(Knock { origin, knocking: Arc::clone(&self.knocking), _place: place })
     }
 
-    pub(super) fn enter(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.connections).try_acquire_owned().ok()
+    /// A place for one who has proved who it is, among all and among its own.
+    pub(super) fn enter(&self, id: &SpiffeId) -> Result<Place, Refusal> {
+        let seat = self.principals.seat(id).ok_or(Refusal::TooManyOfOne)?;
+        let place = Arc::clone(&self.connections).try_acquire_owned().map_err(|_| Refusal::Crowded)?;
+        Ok(Place { seat, _place: place })
     }
 }
 
@@ -127,10 +151,11 @@ mod tests {
         assert!(admission.knock(address("192.0.2.3")).is_none());
         drop(first);
         assert!(admission.knock(address("192.0.2.3")).is_some());
-        let inside = admission.enter().expect("free");
-        assert!(admission.enter().is_none());
+        let (one, other) = ("spiffe://a.test/one".parse().expect("valid"), "spiffe://a.test/other".parse().expect("valid"));
+        let inside = admission.enter(&one).expect("free");
+        assert_eq!(admission.enter(&other).err(), Some(Refusal::Crowded));
         drop(inside);
-        assert!(admission.enter().is_some());
+        assert!(admission.enter(&other).is_ok());
     }
 
     #[test]

@@ -11,14 +11,14 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
+use super::admission::Place;
 use super::live::Listening;
 use super::tls::unix_time;
-use super::{AcceptLimits, LiveTls, Peer, ServerTls};
+use super::{AcceptLimits, LiveTls, Peer, ServerTls, Standing};
 
 /// A TLS stream whose client has proved who it is. Reads end and writes fail once the certificate has ended, the
 /// connection is too old or too long idle, or the certificate no longer verifies under the TLS in force.
@@ -36,7 +36,7 @@ pub struct Connection {
     now: Instant,
     timer: Pin<Box<Sleep>>,
     ended: bool,
-    _place: OwnedSemaphorePermit,
+    place: Place,
 }
 
 impl Connection {
@@ -46,12 +46,12 @@ impl Connection {
         live: &Arc<LiveTls>,
         verified: Arc<ServerTls>,
         limits: &AcceptLimits,
-        place: OwnedSemaphorePermit,
+        place: Place,
     ) -> Self {
         let (now, live) = (Instant::now(), live.listen());
         let end = now + peer.not_after.since(verified.clock.now()).min(limits.age);
         let timer = Box::pin(sleep_until(end.min(now + limits.idle)));
-        Self { stream, peer, live, verified, end, idle: limits.idle, last_used: now, now, timer, ended: false, _place: place }
+        Self { stream, peer, live, verified, end, idle: limits.idle, last_used: now, now, timer, ended: false, place }
     }
 
     /// What it proved.
@@ -165,12 +165,21 @@ impl AsyncWrite for Connection {
     }
 }
 
-/// tonic puts a copy into the extensions of every request: `request.extensions().get::<Peer>()`.
-impl Connected for Connection {
-    type ConnectInfo = Peer;
+/// Whose connection a request came over.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// What it proved.
+    pub peer: Peer,
+    /// What its principal holds and does at present.
+    pub standing: Arc<Standing>,
+}
 
-    fn connect_info(&self) -> Peer {
-        self.peer.clone()
+/// tonic puts a copy into the extensions of every request: `request.extensions().get::<Caller>()`.
+impl Connected for Connection {
+    type ConnectInfo = Caller;
+
+    fn connect_info(&self) -> Caller {
+        Caller { peer: self.peer.clone(), standing: self.place.standing().clone() }
     }
 }
 

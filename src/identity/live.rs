@@ -15,6 +15,18 @@ pub struct LiveTls {
     highest: Mutex<HighestLists>,
     bells: Mutex<HashMap<u64, Arc<Bell>>>,
     next: AtomicU64,
+    reloads: Mutex<Reloads>,
+}
+
+/// What became of the files that were read again.
+#[derive(Debug, Clone, Default)]
+pub struct Reloads {
+    /// How often they were put in force.
+    pub done: u64,
+    /// How often they could not be used.
+    pub failed: u64,
+    /// Why the files as they are now are not in force.
+    pub refused: Option<String>,
 }
 
 /// Wakes the task of one connection.
@@ -36,7 +48,7 @@ impl LiveTls {
     pub fn new(tls: ServerTls, mut highest: HighestLists) -> Result<Self, IdentityError> {
         highest.admit(tls.lists())?;
         let highest = Mutex::new(highest);
-        Ok(Self { tls: ArcSwap::from_pointee(tls), highest, bells: Mutex::default(), next: AtomicU64::new(0) })
+        Ok(Self { tls: ArcSwap::from_pointee(tls), highest, bells: Mutex::default(), next: AtomicU64::new(0), reloads: Mutex::default() })
     }
 
     /// Replaces it for new connections and for open ones at once: whoever is revoked, or whose CA has gone, is cut off.
@@ -48,6 +60,10 @@ impl LiveTls {
         highest.admit(tls.lists())?;
         self.tls.store(Arc::new(tls));
         drop(highest);
+        let mut reloads = locked(&self.reloads);
+        reloads.done += 1;
+        reloads.refused = None;
+        drop(reloads);
         // After the store: who does not hear the bell any more finds the new one by itself.
         let bells: Vec<_> = locked(&self.bells).values().cloned().collect();
         bells.iter().for_each(|bell| bell.ring());
@@ -58,6 +74,25 @@ impl LiveTls {
     #[must_use]
     pub fn current(&self) -> Arc<ServerTls> {
         self.tls.load_full()
+    }
+
+    /// Keeps in mind that the files were read again and could not be used.
+    pub fn complain(&self, why: String) {
+        let mut reloads = locked(&self.reloads);
+        reloads.failed += 1;
+        reloads.refused = Some(why);
+    }
+
+    /// What became of the files that were read again.
+    #[must_use]
+    pub fn reloads(&self) -> Reloads {
+        locked(&self.reloads).clone()
+    }
+
+    /// Connections that are open at present.
+    #[must_use]
+    pub fn open_connections(&self) -> usize {
+        locked(&self.bells).len()
     }
 
     /// The highest numbers of revocation lists seen so far: to be kept beyond the process.

@@ -7,7 +7,8 @@
 //! | [`ServerTls`], [`LiveTls`] | the server's side of TLS, checked and built; the one in force, replaced without a restart |
 //! | [`RevocationList`], [`HighestLists`] | a list in force; the highest numbers seen, below which none is believed |
 //! | [`accept`], [`Connection`] | the accept loop; a stream that has proved a principal and ends with its certificate |
-//! | [`Peer`] | what a connection proved; handlers find it in a request's extensions |
+//! | [`Caller`], [`Peer`] | in a request's extensions: what its connection proved |
+//! | [`Standing`], [`PrincipalLimits`] | what one principal holds and does at once, over all of its connections |
 //! | [`Refusal`], [`Stranger`] | why a connection proved nothing; who it was, as far as that can be told |
 //!
 //! Flow: files ([`load_certificates`], [`load_private_key`], [`load_crls`]) -> [`TrustAnchor::new`] -> [`ServerTls::new`] ->
@@ -26,6 +27,7 @@ mod live;
 mod peer;
 mod pem;
 mod refusal;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -37,12 +39,13 @@ use std::path::PathBuf;
 pub use acceptor::{Stranger, accept};
 pub use admission::AcceptLimits;
 pub use anchor::{Revocation, TrustAnchor};
-pub use connection::Connection;
+pub use connection::{Caller, Connection};
 pub use lists::{HighestLists, ListNumber, RevocationList};
-pub use live::LiveTls;
+pub use live::{LiveTls, Reloads};
 pub use peer::Peer;
 pub use pem::{load_certificates, load_crls, load_private_key};
 pub use refusal::Refusal;
+pub use standing::{CallPlace, PrincipalLimits, Standing, TooMuch};
 pub use tls::ServerTls;
 pub use verifier::SpiffeVerifier;
 

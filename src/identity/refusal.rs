@@ -46,6 +46,8 @@ pub enum Refusal {
     TimedOut,
     /// Too many handshakes or connections at once.
     Crowded,
+    /// Too many connections of one principal at once.
+    TooManyOfOne,
 }
 
 impl Refusal {
@@ -72,6 +74,7 @@ impl Refusal {
             Self::Handshake => "the handshake failed",
             Self::TimedOut => "the handshake took too long",
             Self::Crowded => "too many at once",
+            Self::TooManyOfOne => "too many connections of one principal at once",
         }
     }
 }

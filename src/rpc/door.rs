@@ -10,7 +10,7 @@ use super::field::{Fault, page_items};
 use super::status::{invalid, of_refusal, unidentified};
 use crate::api::Method;
 use crate::gate::{Call, Gate, Permit, Resource, Unreleased};
-use crate::identity::Peer;
+use crate::identity::Caller;
 use crate::vault::{self, PageLimits, Vault};
 
 /// The way from a message to an answer.
@@ -41,7 +41,7 @@ impl Door {
         request: Request<M>,
         parse: impl FnOnce(M, &mut Call) -> Result<T, Fault>,
     ) -> Result<(Call, T), Status> {
-        let peer = request.extensions().get::<Peer>().cloned().ok_or_else(unidentified)?;
+        let peer = request.extensions().get::<Caller>().ok_or_else(unidentified)?.peer.clone();
         let mut call = Call::new(method, peer);
         match parse(request.into_inner(), &mut call) {
             Ok(meant) => Ok((call, meant)),

@@ -1,7 +1,7 @@
 //! The gRPC door: one file a service, each handler a few lines: understand the message, pass the gate, show the answer.
 //!
 //! ```text
-//! request ── Door::call: who, from the connection ── parse: fields or a field's fault ── Door::run: gate, vault ── show
+//! request ── Front: is there room? ── Door::understand: who, from the connection ── parse: fields or a field's fault ── Door::run: gate, vault ── show
 //! ```
 //! `status` is the one map from a refusal to a `tonic::Status`: causes are logged and never sent, and what is absent and
 //! what is forbidden are one and the same answer.
@@ -10,6 +10,7 @@ mod access;
 mod audit;
 mod door;
 mod field;
+mod front;
 mod keys;
 mod namespaces;
 mod seal;
@@ -31,9 +32,11 @@ use crate::api::secret_service_server::SecretServiceServer;
 use crate::audit::AuditLog;
 use crate::gate::Gate;
 use crate::memory::Hardening;
+use crate::metrics::Calls;
 use crate::model::Clock;
 use crate::vault::Vault;
 use door::Door;
+pub use front::{Answering, Front, Fronted};
 
 /// What the handlers work with.
 #[derive(Clone)]
@@ -56,6 +59,10 @@ pub struct Services {
     pub payload_max_bytes: usize,
     /// Longest page of a list.
     pub page_max_items: usize,
+    /// Calls under way at once.
+    pub calls_max: usize,
+    /// Where calls are counted.
+    pub calls: Calls,
 }
 
 /// All services but health and reflection.

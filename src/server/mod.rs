@@ -35,16 +35,15 @@ pub use logging::log_to_stderr;
 
 use crate::audit::AuditError;
 use crate::config::{Config, ConfigError};
-use crate::identity::{AcceptLimits, IdentityError, LiveTls, accept};
+use crate::identity::{AcceptLimits, IdentityError, LiveTls, PrincipalLimits, accept};
 use crate::memory::Hardening;
-use crate::rpc::{Services, routes};
+use crate::metrics::{Calls, Reasons};
+use crate::ops_http::{self, Watched};
+use crate::rpc::{Front, Services, routes};
 use crate::storage::StoreError;
 use crate::{api, vault};
 use parts::{Parts, note_in_force};
 use reload::Reload;
-
-/// How long calls under way may take when the server ends.
-const DRAIN: Duration = Duration::from_secs(20);
 
 /// Why the server did not start, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -105,6 +104,7 @@ pub struct Bound {
     manner: Manner,
     parts: Parts,
     listener: TcpListener,
+    operations: Option<TcpListener>,
     live: Arc<LiveTls>,
     reload: Reload,
     asked: Arc<Notify>,
@@ -123,9 +123,13 @@ impl Bound {
         let highest = std::mem::take(&mut parts.highest_lists);
         let live = Arc::new(LiveTls::new(tls::load(&config, parts.clock.clone())?, highest)?);
         note_in_force(&parts.audit, &parts.vault, &live).await?;
-        let listener = TcpListener::bind(config.listen).await.map_err(|source| ServerError::Listen { address: config.listen, source })?;
+        let listener = bind(config.listen).await?;
+        let operations = match config.operations {
+            Some(address) => Some(bind(address).await?),
+            None => None,
+        };
         let reload = Reload::new(config.clone(), &parts, live.clone(), marks);
-        Ok(Self { config, manner, parts, listener, live, reload, asked: Arc::default() })
+        Ok(Self { config, manner, parts, listener, operations, live, reload, asked: Arc::default() })
     }
 
     /// Where it listens.
@@ -134,6 +138,12 @@ impl Bound {
     /// The system does not say.
     pub fn address(&self) -> Result<SocketAddr, ServerError> {
         self.listener.local_addr().map_err(|source| ServerError::Listen { address: self.config.listen, source })
+    }
+
+    /// Where it tells health and metrics, if anywhere.
+    #[must_use]
+    pub fn operations_address(&self) -> Option<SocketAddr> {
+        self.operations.as_ref().and_then(|listener| listener.local_addr().ok())
     }
 
     /// Has certificates and revocation lists read again, as often as it is notified. Changed files are noticed without it.
@@ -147,26 +157,33 @@ impl Bound {
     /// # Errors
     /// The server failed, or the store did.
     pub async fn serve(self, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), ServerError> {
-        let Self { config, manner, parts, listener, live, reload, asked } = self;
+        let Self { config, manner, parts, listener, operations, live, reload, asked } = self;
+        let drain = config.limits.drain_timeout;
         let (end, ending) = watch::channel(false);
         let failed = work::start(&parts, live.clone(), end.clone(), stop);
         tokio::spawn(work::until(ending.clone(), reload.run(asked)));
-        let report = work::strangers(parts.gate.clone());
+        let services = services(&config, manner, &parts);
+        let watched = watched(&config, &services, &live, ending.clone());
+        let report = work::strangers(parts.gate.clone(), watched.strangers.clone());
+        // To the very end: it says that the server is ending.
+        let told = operations.map(|listener| tokio::spawn(ops_http::serve(listener, watched, std::future::pending())));
         let connections =
             accept(listener, live, accept_limits(&config), report, work::ended(ending.clone())).map(|ready| ready.map(Gathered::new));
-        let services = services(&config, manner, &parts);
-        let router = builder(&config).add_routes(routes(&services)).add_service(work::health(&parts.vault));
+        let router = builder(&config).layer(Front::new(&services)).add_routes(routes(&services)).add_service(work::health(&parts.vault));
         let router = if manner.reflection { router.add_service(reflection()) } else { router };
         let serving = router.serve_with_incoming_shutdown(connections, work::ended(ending.clone()));
         let served = tokio::select! {
             served = serving => served.map_err(ServerError::from),
-            () = overdue(ending) => {
-                tracing::warn!(deadline_s = DRAIN.as_secs(), "calls were still under way at the deadline; they are cut off");
+            () = overdue(ending, drain) => {
+                tracing::warn!(deadline_s = drain.as_secs(), "calls were still under way at the deadline; they are cut off");
                 Ok(())
             }
         };
         end.send_replace(true);
         parts.close().await;
+        if let Some(told) = told {
+            told.abort();
+        }
         let failure = failed.await.ok().flatten();
         served?;
         failure.map_or(Ok(()), |why| Err(ServerError::StoreFailed(why)))
@@ -174,9 +191,9 @@ impl Bound {
 }
 
 /// Ready when the server has been ending for as long as it may.
-async fn overdue(ending: watch::Receiver<bool>) {
+async fn overdue(ending: watch::Receiver<bool>, drain: Duration) {
     work::ended(ending).await;
-    tokio::time::sleep(DRAIN).await;
+    tokio::time::sleep(drain).await;
 }
 
 fn accept_limits(config: &Config) -> AcceptLimits {
@@ -185,6 +202,12 @@ fn accept_limits(config: &Config) -> AcceptLimits {
         handshakes: config.limits.handshakes_max,
         handshakes_per_address: config.limits.handshakes_per_address_max,
         connections: config.limits.connections_max,
+        principal: PrincipalLimits {
+            connections: config.limits.connections_per_principal_max,
+            calls: config.limits.calls_per_principal_max,
+            calls_per_s: config.limits.calls_per_principal_per_s,
+            burst: config.limits.calls_per_principal_burst,
+        },
         idle: config.limits.idle_timeout,
         age: config.limits.connection_age_max,
     }
@@ -200,6 +223,25 @@ fn builder(config: &Config) -> Server {
         .max_connection_age(limits.connection_age_max.saturating_sub(Duration::from_secs(60)).max(Duration::from_secs(1)))
 }
 
+async fn bind(address: SocketAddr) -> Result<TcpListener, ServerError> {
+    TcpListener::bind(address).await.map_err(|source| ServerError::Listen { address, source })
+}
+
+fn watched(config: &Config, services: &Services, live: &Arc<LiveTls>, ending: watch::Receiver<bool>) -> Watched {
+    Watched {
+        vault: services.vault.clone(),
+        gate: services.gate.clone(),
+        audit: services.audit.clone(),
+        live: live.clone(),
+        clock: services.clock.clone(),
+        hardening: services.hardening,
+        calls: services.calls.clone(),
+        strangers: Reasons::default(),
+        folders: [config.data_folder.clone(), config.audit_folder.clone()],
+        ending,
+    }
+}
+
 fn services(config: &Config, manner: Manner, parts: &Parts) -> Services {
     Services {
         gate: parts.gate.clone(),
@@ -211,6 +253,8 @@ fn services(config: &Config, manner: Manner, parts: &Parts) -> Services {
         message_max_bytes: config.limits.message_max_bytes,
         payload_max_bytes: config.limits.payload_max_bytes,
         page_max_items: config.limits.page_max_items,
+        calls_max: config.limits.calls_max,
+        calls: Calls::default(),
     }
 }
 

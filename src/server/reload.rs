@@ -99,6 +99,9 @@ impl Reload {
                 tracing::error!(why, "certificates and revocation lists were read again and cannot be used; the old ones stay in force")
             }
         }
+        if let Some(why) = &refused {
+            self.live.complain(why.clone());
+        }
         // In force already: protection does not wait for the log.
         if let Err(error) = self.note(refused).await {
             tracing::error!(%error, "a change of certificates is not on the record");

@@ -13,6 +13,7 @@ use super::parts::{Parts, note_in_force};
 use crate::audit::AuditLog;
 use crate::gate::Gate;
 use crate::identity::{LiveTls, Stranger};
+use crate::metrics::Reasons;
 use crate::storage::{Condition, Store};
 use crate::vault::Vault;
 
@@ -109,7 +110,7 @@ async fn stop_on(
 }
 
 /// Takes reports of strangers without ever blocking, and hands them to the gate one after the other.
-pub(super) fn strangers(gate: Arc<Gate>) -> impl Fn(Stranger) + Send + Sync + 'static {
+pub(super) fn strangers(gate: Arc<Gate>, counted: Reasons) -> impl Fn(Stranger) + Send + Sync + 'static {
     let writer = gate.clone();
     let (report, mut reports) = tokio::sync::mpsc::channel::<Stranger>(STRANGERS);
     tokio::spawn(async move {
@@ -118,6 +119,7 @@ pub(super) fn strangers(gate: Arc<Gate>) -> impl Fn(Stranger) + Send + Sync + 's
         }
     });
     move |stranger| {
+        counted.count(stranger.why);
         if gate.count_stranger(stranger.address, stranger.why) {
             let _ = report.try_send(stranger);
         }

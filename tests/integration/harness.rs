@@ -116,6 +116,7 @@ impl Site {
         let trust = |domain: &str, class: &str| {
             format!("[[tls.trust]]\ndomain = \"{domain}\"\nclass = \"{class}\"\nroots = [\"pki/{class}-ca.pem\"]\nrevocation = \"none\"\n")
         };
+        let extra = with_room(extra);
         let text = format!(
             "listen = \"127.0.0.1:0\"\nnode = \"test\"\n{pins}data_folder = \"{}\"\naudit_folder = \"{}\"\ncustodians = [\"{}\"]\n\
              [tls]\ncertificate = \"pki/server.pem\"\nkey = \"pki/server.key\"\n{}{}{extra}",
@@ -253,6 +254,18 @@ impl Site {
     }
 }
 
+/// Tests call as fast as they can, and many servers run side by side: so a rate and a port of the tests' own, unless the
+/// test's own lines say something else.
+fn with_room(extra: &str) -> String {
+    let fast = "calls_per_principal_per_s = 1000000\n";
+    let with_rate = match extra.split_once("[limits]\n") {
+        Some(_) if extra.contains("calls_per_principal_per_s") => extra.to_owned(),
+        Some((before, after)) => format!("{before}[limits]\n{fast}{after}"),
+        None => format!("[limits]\n{fast}{extra}"),
+    };
+    if extra.contains("[operations]") { with_rate } else { format!("{with_rate}\n[operations]\nlisten = \"127.0.0.1:0\"\n") }
+}
+
 fn gather(folder: &Path, into: &mut Vec<(PathBuf, Vec<u8>)>) {
     for entry in std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry")) {
         let kind = entry.file_type().expect("a kind");
@@ -291,6 +304,13 @@ impl Running {
     /// Where it serves.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it tells health and metrics.
+    pub(crate) fn operations(&self) -> SocketAddr {
+        let log = self.log.lock().expect("no reader panics").clone();
+        let address = log.split("health and metrics on http://").nth(1).and_then(|rest| rest.lines().next());
+        address.expect("it said so").parse().expect("an address")
     }
 
     /// Its process id.

@@ -5,6 +5,7 @@
 //! | `boundaries` | absent or forbidden, other namespaces' objects, other callers' page tokens |
 //! | `canary` | a token in every field of every call, searched for in everything written and answered |
 //! | `cli` | the program as people and scripts use it |
+//! | `crowd` | how many may connect and call, in all and of one principal; how a server ends |
 //! | `documents` | what README and docs say is what is there |
 //! | `faults` | log or store cannot be written |
 //! | `flood` | strangers and denied callers, over and over |
@@ -17,6 +18,7 @@
 //! | `lists` | what lists and look-ups show, against an evaluator of its own |
 //! | `matrix` | every RPC × identity × sealed or open |
 //! | `names` | names have one spelling, and nothing in them means more than itself |
+//! | `operations` | health and metrics over plain HTTP |
 //! | `pages` | lists in pages that fit into one message |
 //! | `proofs` | what a connection proves, and what it does not |
 //! | `record` | what stands in the audit log, line by line |
@@ -34,6 +36,7 @@
 mod boundaries;
 mod canary;
 mod cli;
+mod crowd;
 mod documents;
 mod faults;
 mod flood;
@@ -46,6 +49,7 @@ mod limits;
 mod lists;
 mod matrix;
 mod names;
+mod operations;
 mod pages;
 mod proofs;
 mod record;

@@ -7,6 +7,9 @@ use strongroom::api::Method;
 use strongroom::client::tls::{ClientFiles, ClientTls, Timeouts, connect};
 use strongroom::client::{Client, ClientError, ClientOptions, Credentials};
 use strongroom::model::SpiffeId;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::client::Grpc;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::transport::Channel;
@@ -48,6 +51,22 @@ pub(crate) async fn send_with(channel: &Channel, path: &str, request: Request<Ve
     let mut grpc = Grpc::new(channel.clone());
     grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
     grpc.unary(request, path, Raw).await.map(Response::into_inner)
+}
+
+/// A call under way: where its message goes, and its answer.
+pub(crate) type Slow = (mpsc::Sender<Vec<u8>>, JoinHandle<Result<Vec<u8>, Status>>);
+
+/// A call whose message comes when it is sent: until then it is under way.
+pub(crate) fn slow(channel: &Channel, method: Method) -> Slow {
+    let (message, comes) = mpsc::channel(1);
+    let mut grpc = Grpc::new(channel.clone());
+    let call = tokio::spawn(async move {
+        grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+        // A stream of one message is what a unary call is on the wire.
+        let messages = Request::new(ReceiverStream::new(comes));
+        grpc.client_streaming(messages, PathAndQuery::from_static(method.path()), Raw).await.map(Response::into_inner)
+    });
+    (message, call)
 }
 
 /// The code of an answer.

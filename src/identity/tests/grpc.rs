@@ -32,7 +32,7 @@ impl Service {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let note = Arc::clone(&seen);
         let interceptor = InterceptorLayer::new(move |request: Request<()>| {
-            let peer = request.extensions().get::<Peer>().cloned().ok_or_else(|| Status::internal("no peer"))?;
+            let peer = request.extensions().get::<Caller>().map(|caller| caller.peer.clone()).ok_or_else(|| Status::internal("no peer"))?;
             note.lock().expect("not poisoned").push(peer);
             Ok(request)
         });

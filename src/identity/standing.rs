@@ -1,0 +1,264 @@
+//! What one principal may hold and do at once, however many certificates and connections it has: connections, calls under
+//! way, calls a second. Nobody's haste is at the cost of others, and a stolen certificate cannot empty the vault in a minute.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::model::SpiffeId;
+
+/// Bounds for each principal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PrincipalLimits {
+    /// Connections at once.
+    pub connections: usize,
+    /// Calls under way at once.
+    pub calls: usize,
+    /// Calls a second, in the long run.
+    pub calls_per_s: u32,
+    /// Calls that may come at once after a pause.
+    pub burst: u32,
+}
+
+/// 512 connections, 2,048 calls under way, 1,000 calls a second, 2,000 at once.
+impl Default for PrincipalLimits {
+    fn default() -> Self {
+        Self { connections: 512, calls: 2_048, calls_per_s: 1_000, burst: 2_000 }
+    }
+}
+
+/// Why a call has to wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TooMuch {
+    /// The principal has as many calls under way as it may.
+    Calls,
+    /// The principal calls more often than it may.
+    Rate {
+        /// When the next call would be let through.
+        retry_after: Duration,
+    },
+}
+
+/// What one principal holds and does at present.
+#[derive(Debug)]
+pub struct Standing {
+    limits: PrincipalLimits,
+    connections: AtomicUsize,
+    calls: AtomicUsize,
+    bucket: Bucket,
+}
+
+/// The place of one call; free again when it is dropped.
+#[derive(Debug)]
+pub struct CallPlace(Arc<Standing>);
+
+/// The place of one connection; free again when it is dropped.
+#[derive(Debug)]
+pub(super) struct Seat(Arc<Standing>);
+
+/// All principals that are there, or were a moment ago.
+pub(super) struct Standings {
+    limits: PrincipalLimits,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    standings: HashMap<SpiffeId, Arc<Standing>>,
+    /// At this many, those who have left are looked for.
+    sweep_at: usize,
+}
+
+/// Fewer are not worth a look.
+const SWEEP: usize = 256;
+
+impl Standing {
+    /// Of somebody who does nothing as yet.
+    #[must_use]
+    pub fn new(limits: PrincipalLimits) -> Arc<Self> {
+        let (connections, calls) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Arc::new(Self { limits, connections, calls, bucket: Bucket::new(limits.calls_per_s, limits.burst) })
+    }
+
+    /// Begins a call.
+    ///
+    /// # Errors
+    /// [`TooMuch`]: it is not to be carried out.
+    pub fn begin(self: &Arc<Self>) -> Result<CallPlace, TooMuch> {
+        if !enter(&self.calls, self.limits.calls) {
+            return Err(TooMuch::Calls);
+        }
+        let place = CallPlace(self.clone());
+        self.bucket.take(1, Instant::now()).map_err(|retry_after| TooMuch::Rate { retry_after })?;
+        Ok(place)
+    }
+
+    /// Whether nothing is lost when it is forgotten.
+    fn is_as_new(&self, now: Instant) -> bool {
+        self.connections.load(Ordering::Acquire) == 0 && self.bucket.is_full(now)
+    }
+}
+
+impl CallPlace {
+    /// Counts the call as so many more, e.g. one that asks for many secrets at once.
+    ///
+    /// # Errors
+    /// [`TooMuch::Rate`]: it is not to be carried out.
+    pub fn weigh(&self, more: u32) -> Result<(), TooMuch> {
+        self.0.bucket.take(more, Instant::now()).map_err(|retry_after| TooMuch::Rate { retry_after })
+    }
+}
+
+impl Drop for CallPlace {
+    fn drop(&mut self) {
+        self.0.calls.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Seat {
+    pub(super) fn standing(&self) -> &Arc<Standing> {
+        &self.0
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Standings {
+    pub(super) fn new(limits: PrincipalLimits) -> Self {
+        Self { limits, known: Mutex::default() }
+    }
+
+    /// A place for one more connection of this principal, if it may have one.
+    pub(super) fn seat(&self, id: &SpiffeId) -> Option<Seat> {
+        let mut known = self.locked();
+        known.sweep();
+        let standing = known.standings.entry(id.clone()).or_insert_with(|| Standing::new(self.limits)).clone();
+        enter(&standing.connections, self.limits.connections).then(|| Seat(standing))
+    }
+
+    /// Each critical section leaves the table whole, so a panic elsewhere is no reason to stop counting.
+    fn locked(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    /// Forgets who has left and used up nothing; seldom, so that a visit costs the same however many there were.
+    fn sweep(&mut self) {
+        if self.standings.len() >= self.sweep_at {
+            let now = Instant::now();
+            self.standings.retain(|_, standing| !standing.is_as_new(now));
+            self.sweep_at = SWEEP.max(2 * self.standings.len());
+        }
+    }
+}
+
+/// One more, unless there are as many as there may be.
+fn enter(count: &AtomicUsize, most: usize) -> bool {
+    count.fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| (count < most).then_some(count + 1)).is_ok()
+}
+
+/// A token bucket as one number: the time at which it will be full again (the virtual scheduling of GCRA, ITU-T I.371).
+#[derive(Debug)]
+struct Bucket {
+    begin: Instant,
+    /// What one token costs, in nanoseconds.
+    interval: u64,
+    /// What a full bucket holds, in nanoseconds.
+    depth: u64,
+    /// Nanoseconds after `begin`.
+    full_at: AtomicU64,
+}
+
+impl Bucket {
+    fn new(per_s: u32, burst: u32) -> Self {
+        let interval = 1_000_000_000 / u64::from(per_s.max(1));
+        Self { begin: Instant::now(), interval, depth: interval * u64::from(burst.max(1)), full_at: AtomicU64::new(0) }
+    }
+
+    fn nanoseconds(&self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.begin).as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Takes tokens, or says after how long they would be there. More than a full bucket holds are never there: then all of
+    /// a full one are taken.
+    fn take(&self, tokens: u32, now: Instant) -> Result<(), Duration> {
+        let now = self.nanoseconds(now);
+        let cost = self.interval.saturating_mul(u64::from(tokens)).min(self.depth);
+        let taken = self.full_at.fetch_update(Ordering::AcqRel, Ordering::Acquire, |full_at| {
+            let full_at = full_at.max(now).saturating_add(cost);
+            (full_at - now <= self.depth).then_some(full_at)
+        });
+        let lacking = |full_at: u64| full_at.max(now).saturating_add(cost) - now - self.depth;
+        taken.map(drop).map_err(|full_at| Duration::from_nanos(lacking(full_at)))
+    }
+
+    fn is_full(&self, now: Instant) -> bool {
+        self.full_at.load(Ordering::Acquire) <= self.nanoseconds(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_gives_a_burst_and_then_so_many_a_second() {
+        let (bucket, begin) = (Bucket::new(10, 3), Instant::now() + Duration::from_secs(1));
+        assert!((0..3).all(|_| bucket.take(1, begin).is_ok()));
+        assert_eq!(bucket.take(1, begin), Err(Duration::from_millis(100)));
+        assert_eq!(bucket.take(2, begin), Err(Duration::from_millis(200)));
+        // What was refused cost nothing.
+        let later = begin + Duration::from_millis(100);
+        assert!(bucket.take(1, later).is_ok() && bucket.take(1, later).is_err());
+        let rested = later + Duration::from_secs(60);
+        assert!(bucket.is_full(rested));
+        assert!((0..3).all(|_| bucket.take(1, rested).is_ok()));
+        assert!(bucket.take(1, rested).is_err() && !bucket.is_full(rested));
+    }
+
+    #[test]
+    fn more_than_a_bucket_holds_takes_all_of_it() {
+        let (bucket, now) = (Bucket::new(10, 3), Instant::now() + Duration::from_secs(1));
+        assert!(bucket.take(256, now).is_ok());
+        assert_eq!(bucket.take(1, now), Err(Duration::from_millis(100)));
+    }
+
+    #[test]
+    fn places_are_bounded_for_each_and_come_back() {
+        let limits = PrincipalLimits { connections: 2, calls: 1, ..PrincipalLimits::default() };
+        let standings = Standings::new(limits);
+        let (one, other) = ("spiffe://a.test/one".parse().expect("valid"), "spiffe://a.test/other".parse().expect("valid"));
+        let first = standings.seat(&one).expect("free");
+        let second = standings.seat(&one).expect("free");
+        // Again: a refusal gives nothing back.
+        assert!((0..3).all(|_| standings.seat(&one).is_none()) && standings.seat(&other).is_some());
+        // Two connections are one principal.
+        let call = first.standing().begin().expect("free");
+        assert_eq!(second.standing().begin().err(), Some(TooMuch::Calls));
+        drop(call);
+        assert!(second.standing().begin().is_ok());
+        drop(first);
+        assert!(standings.seat(&one).is_some());
+    }
+
+    #[test]
+    fn a_new_connection_is_no_new_burst_and_nobody_is_remembered_for_nothing() {
+        let standings = Standings::new(PrincipalLimits { calls_per_s: 1, burst: 1, ..PrincipalLimits::default() });
+        let id = |name: usize| format!("spiffe://a.test/{name}").parse().expect("valid");
+        let seat = standings.seat(&id(0)).expect("free");
+        drop(seat.standing().begin().expect("the first"));
+        drop(seat);
+        for number in 1..10 * SWEEP {
+            drop(standings.seat(&id(number)));
+        }
+        assert!(standings.locked().standings.len() <= SWEEP + 1);
+        let again = standings.seat(&id(0)).expect("free");
+        assert!(matches!(again.standing().begin(), Err(TooMuch::Rate { .. })));
+    }
+}

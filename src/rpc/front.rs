@@ -1,0 +1,176 @@
+//! What stands before every service: counts the call, and lets it begin if its principal and the server have room for it.
+//! A call that is refused here was not read: not a byte of its message is taken in.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use http::{Request, Response};
+use pin_project_lite::pin_project;
+use tonic::body::Body;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+use tower::{Layer, Service};
+
+use super::Services;
+use super::status::unidentified;
+use crate::api::Method;
+use crate::gate::Gate;
+use crate::identity::{CallPlace, Caller, TooMuch};
+use crate::metrics::{CallUnderWay, Calls};
+
+/// When a caller that had too many calls under way is to try again.
+const SOON: Duration = Duration::from_millis(100);
+
+/// The layer around all services.
+#[derive(Clone)]
+pub struct Front {
+    gate: Arc<Gate>,
+    calls: Calls,
+    most: usize,
+    under_way: Arc<AtomicUsize>,
+}
+
+/// All services, with the layer around them.
+#[derive(Clone)]
+pub struct Fronted<S> {
+    front: Front,
+    inner: S,
+}
+
+/// A call's place among all.
+struct Place(Arc<AtomicUsize>);
+
+pin_project! {
+    /// The answer of a call, counted when it is there.
+    pub struct Answering<F> {
+        #[pin]
+        work: Work<F>,
+        counted: Option<CallUnderWay>,
+    }
+}
+
+pin_project! {
+    #[project = WorkProjected]
+    enum Work<F> {
+        Refused { status: Option<Status> },
+        Admitted { #[pin] answer: F, places: (Option<Place>, CallPlace) },
+    }
+}
+
+impl Front {
+    /// For the services of this server.
+    #[must_use]
+    pub fn new(services: &Services) -> Self {
+        let (gate, calls) = (services.gate.clone(), services.calls.clone());
+        Self { gate, calls, most: services.calls_max, under_way: Arc::default() }
+    }
+
+    fn admit(&self, method: Option<Method>, caller: Option<&Caller>) -> Result<(Option<Place>, CallPlace), Status> {
+        let caller = caller.ok_or_else(unidentified)?;
+        let place = caller.standing.begin().map_err(|too_much| self.refuse(method, caller, too_much))?;
+        // An operator gets through to `status`, `seal` and `unseal` however much the others ask for.
+        if matches!(method, Some(Method::GetStatus | Method::Seal | Method::Unseal)) {
+            return Ok((None, place));
+        }
+        match Place::take(&self.under_way, self.most) {
+            Some(among_all) => Ok((Some(among_all), place)),
+            None => {
+                self.gate.count_refused(&caller.peer, method, "server_busy");
+                Err(exhausted("the server has as many calls under way as it may; try again", SOON))
+            }
+        }
+    }
+
+    fn refuse(&self, method: Option<Method>, caller: &Caller, too_much: TooMuch) -> Status {
+        match too_much {
+            TooMuch::Calls => {
+                self.gate.count_refused(&caller.peer, method, "too_many_calls");
+                exhausted("you have as many calls under way as a principal may; wait for some of them", SOON)
+            }
+            TooMuch::Rate { retry_after } => {
+                self.gate.count_refused(&caller.peer, method, "too_fast");
+                exhausted("you call more often than a principal may; wait, or have `limits.calls_per_principal_per_s` raised", retry_after)
+            }
+        }
+    }
+}
+
+/// A refusal that passes by itself after a time.
+fn exhausted(message: &str, retry_after: Duration) -> Status {
+    Status::with_error_details(Code::ResourceExhausted, message, ErrorDetails::with_retry_info(Some(retry_after)))
+}
+
+impl Place {
+    fn take(under_way: &Arc<AtomicUsize>, most: usize) -> Option<Self> {
+        under_way
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| (count < most).then_some(count + 1))
+            .ok()
+            .map(|_| Self(under_way.clone()))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl<S> Layer<S> for Front {
+    type Service = Fronted<S>;
+
+    fn layer(&self, inner: S) -> Fronted<S> {
+        Fronted { front: self.clone(), inner }
+    }
+}
+
+impl<S> Service<Request<Body>> for Fronted<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>>,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = Answering<S::Future>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let method = Method::of_path(request.uri().path());
+        let counted = Some(self.front.calls.begin(method));
+        let work = match self.front.admit(method, request.extensions().get::<Caller>()) {
+            Ok(places) => Work::Admitted { answer: self.inner.call(request), places },
+            Err(status) => Work::Refused { status: Some(status) },
+        };
+        Answering { work, counted }
+    }
+}
+
+impl<F, E> Future for Answering<F>
+where
+    F: Future<Output = Result<Response<Body>, E>>,
+{
+    type Output = Result<Response<Body>, E>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let answer = match this.work.project() {
+            WorkProjected::Refused { status } => Ok(status.take().expect("an answer is given once").into_http()),
+            WorkProjected::Admitted { answer, .. } => ready!(answer.poll(context)),
+        };
+        if let (Ok(answer), Some(counted)) = (&answer, this.counted.take()) {
+            counted.end(code(answer));
+        }
+        Poll::Ready(answer)
+    }
+}
+
+/// What a handler refuses stands in the header already; an answer that begins without it is well, as far as it has come.
+fn code(answer: &Response<Body>) -> i32 {
+    let status = answer.headers().get("grpc-status");
+    status.map_or(0, |status| status.to_str().ok().and_then(|text| text.parse().ok()).unwrap_or(i32::MAX))
+}

@@ -1,0 +1,186 @@
+//! Health and metrics over plain HTTP: what machines that watch machines see.
+
+use std::time::{Duration, Instant};
+
+use strongroom::client::Reveal;
+use strongroom::model::Environment;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::harness::{Running, Site, person, workload};
+use crate::revocation::{site_with_list, write_numbered_list};
+use crate::stage::{named, opaque};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Sends a request as bytes, and reads the status and the rest of the answer.
+async fn ask(running: &Running, request: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(running.operations()).await.expect("connected");
+    stream.write_all(request.as_bytes()).await.expect("sent");
+    let mut answer = String::new();
+    tokio::time::timeout(PATIENCE, stream.read_to_string(&mut answer)).await.expect("in time").expect("text");
+    let status = answer.split(' ').nth(1).and_then(|word| word.parse().ok()).unwrap_or_else(|| panic!("no answer: {answer:?}"));
+    (status, answer)
+}
+
+/// Status and answer, headers included, of a path.
+pub(crate) async fn get(running: &Running, path: &str) -> (u16, String) {
+    ask(running, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sealed_vault_is_alive_and_not_ready_and_an_open_one_is_both() {
+    let site = Site::with_vault("");
+    let running = site.start();
+    assert_eq!(get(&running, "/livez").await.0, 200);
+    let (status, told) = get(&running, "/readyz").await;
+    assert!(
+        status == 503 && told.contains("not ready") && told.contains("NOT vault: sealed") && told.contains("strongroom unseal"),
+        "{told}"
+    );
+    assert!(get(&running, "/metrics").await.1.contains("strongroom_sealed 1"));
+    site.unseal(&running).await;
+    let (status, told) = get(&running, "/readyz").await;
+    assert!(status == 200 && told.contains("\nready\n") && !told.contains("NOT"), "{told}");
+    assert!(get(&running, "/metrics").await.1.contains("strongroom_sealed 0"));
+    site.client(&running, &person("cleo")).await.seal("a test").await.expect("sealed");
+    assert_eq!(get(&running, "/readyz").await.0, 503);
+}
+
+// immune: row-5
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_ends_and_files_that_cannot_be_used_are_told_of() {
+    let site = site_with_list();
+    let now = strongroom::model::Clock::now(&strongroom::model::SystemClock);
+    let soon = now.plus(Duration::from_secs(4));
+    let list = site.workloads().crl(&[], 1, now, soon).expect("signed");
+    strongroom::pki::write_private(&site.path(crate::revocation::LIST), &list).expect("written");
+    let running = site.start_open().await;
+    assert_eq!(get(&running, "/readyz").await.0, 200);
+    let end = format!("strongroom_crl_expiry_timestamp_seconds{{domain=\"apps.test\",issuer=\"workloads\"}} {}.0", soon.unix_ms() / 1_000);
+    let metrics = get(&running, "/metrics").await.1;
+    assert!(metrics.contains(&end), "{end} is not in {metrics}");
+    let begin = Instant::now();
+    let told = loop {
+        let (status, told) = get(&running, "/readyz").await;
+        if status == 503 {
+            break told;
+        }
+        assert!(begin.elapsed() < PATIENCE, "the list has ended");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert!(told.contains("NOT revocation lists: that of workloads in apps.test ended"), "{told}");
+
+    write_numbered_list(&site, 2, &[]);
+    running.hang_up();
+    running.says("were read again and are in force");
+    assert_eq!(get(&running, "/readyz").await.0, 200);
+    std::fs::write(site.path("pki/server.pem"), "no certificate").expect("written");
+    running.hang_up();
+    running.says("cannot be used");
+    let (status, told) = get(&running, "/readyz").await;
+    assert!(status == 200 && told.contains("NOT in force") && told.contains("server.pem"), "{told}");
+    let metrics = get(&running, "/metrics").await.1;
+    for line in ["strongroom_tls_reload_refused 1.0", "strongroom_tls_reloads_total{outcome=\"refused\"} 1.0"] {
+        assert!(metrics.contains(line), "{line} is not in {metrics}");
+    }
+}
+
+/// Prometheus' conventions: a help text and a type for each, base units, `_total` for counters and for nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_count_calls_and_name_no_secret() {
+    let site = Site::with_vault("");
+    let running = site.start_open().await;
+    site.make_namespace(&running, "shop-of-canaries", Environment::Stage).await;
+    site.bind(&running, "backend", &workload("backend"), Some("shop-of-canaries")).await;
+    let client = site.client(&running, &workload("backend")).await;
+    let name = named("shop-of-canaries/merchants/canary");
+    client.create_secret(opaque(&name, "value")).await.expect("stored");
+    for _ in 0..3 {
+        client.reveal_secret(Reveal::latest(&name)).await.expect("revealed");
+    }
+    client.reveal_secret(Reveal::latest(&named("shop-of-canaries/no/canary"))).await.expect_err("it is not there");
+    let stranger = TcpStream::connect(running.address()).await.expect("connected");
+    drop(stranger);
+    let begin = Instant::now();
+    let metrics = loop {
+        let (status, metrics) = get(&running, "/metrics").await;
+        assert_eq!(status, 200);
+        if metrics.contains("strongroom_connections_refused_total{") {
+            break metrics;
+        }
+        assert!(begin.elapsed() < PATIENCE, "the stranger is not counted: {metrics}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    for line in [
+        "strongroom_grpc_calls_total{method=\"RevealSecret\",code=\"OK\"} 3",
+        "strongroom_grpc_calls_total{method=\"RevealSecret\",code=\"NOT_FOUND\"} 1",
+        "strongroom_grpc_calls_total{method=\"CreateSecret\",code=\"OK\"} 1",
+        "strongroom_grpc_call_duration_seconds_count{method=\"RevealSecret\"} 4",
+        "strongroom_audit_writable 1.0",
+        "strongroom_store_writable 1.0",
+        "strongroom_memory_protected",
+        "strongroom_connections_refused_total{reason=\"the handshake failed\"} 1",
+        "process_resident_memory_bytes",
+        "process_cpu_seconds_total",
+        "process_open_fds",
+        "# EOF",
+    ] {
+        assert!(metrics.lines().any(|shown| shown == line || shown.split(' ').next() == Some(line)), "{line} is not in {metrics}");
+    }
+    assert!(metrics.contains("content-type: application/openmetrics-text"));
+    assert!(!metrics.contains("canar") && !metrics.contains("merchants") && !metrics.contains("spiffe:"), "{metrics}");
+    let body = metrics.split("\r\n\r\n").nth(1).expect("a body");
+    let kinds: std::collections::BTreeMap<_, _> =
+        body.lines().filter_map(|line| line.strip_prefix("# TYPE ")).filter_map(|line| line.split_once(' ')).collect();
+    assert!(kinds.len() > 25, "{kinds:?}");
+    for line in body.lines().filter(|line| !line.starts_with('#')) {
+        let name = line.split(['{', ' ']).next().expect("a name");
+        let bare = ["_total", "_bucket", "_sum", "_count"].iter().fold(name, |name, end| name.strip_suffix(end).unwrap_or(name));
+        let kind = kinds.get(bare).unwrap_or_else(|| panic!("{name} has no type"));
+        assert_eq!(name.ends_with("_total"), *kind == "counter", "{name} is a {kind}");
+        assert!(body.contains(&format!("# HELP {bare} ")), "{name} has no help");
+        assert!(name.starts_with("strongroom_") || name.starts_with("process_"), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nonsense_gets_a_clear_answer_or_a_clean_end() {
+    let site = Site::with_vault("");
+    let running = site.start();
+    assert_eq!(get(&running, "/").await.0, 404);
+    assert_eq!(get(&running, "/metrics/../../etc/passwd").await.0, 404);
+    assert_eq!(ask(&running, "POST /livez HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").await.0, 405);
+    assert_eq!(ask(&running, "garbage\r\n\r\n").await.0, 400);
+    let long = format!("GET /livez HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(100_000));
+    let mut stream = TcpStream::connect(running.operations()).await.expect("connected");
+    let _ = stream.write_all(long.as_bytes()).await;
+    let mut answer = Vec::new();
+    let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("an end in time");
+    assert!(!String::from_utf8_lossy(&answer).contains(" 200 "));
+    // Those who connect and say nothing take no place for long.
+    let mut silent = Vec::new();
+    for _ in 0..64 {
+        silent.push(TcpStream::connect(running.operations()).await.expect("connected"));
+    }
+    let begin = Instant::now();
+    loop {
+        let asked = tokio::time::timeout(Duration::from_secs(1), get(&running, "/livez")).await;
+        if asked.is_ok_and(|(status, _)| status == 200) {
+            return;
+        }
+        assert!(begin.elapsed() < 3 * PATIENCE, "nobody is answered any more");
+    }
+}
+
+#[test]
+fn it_can_be_left_out_and_does_not_leave_the_host_by_itself() {
+    let without = Site::with_vault("[operations]\nlisten = \"none\"\n").start().stop_and_read();
+    assert!(!without.contains("health and metrics"), "{without}");
+    let site = Site::with_vault("");
+    let text = std::fs::read_to_string(site.path("strongroom.toml")).expect("read");
+    let open = text.replace("[operations]\nlisten = \"127.0.0.1:0\"", "[operations]\nlisten = \"0.0.0.0:0\"");
+    std::fs::write(site.path("strongroom.toml"), open).expect("written");
+    let told = crate::revocation::complaint(&site);
+    assert!(told.contains("operations.listen") && told.contains("allow_remote"), "{told}");
+}
