@@ -17,6 +17,8 @@ pub struct Call {
     pub ticket: Option<Text<{ limits::REASON_BYTES }>>,
     /// The caller's id of the request.
     pub request_id: Option<Text<{ limits::REQUEST_ID_BYTES }>>,
+    /// An id that the request has on its way, e.g. a proxy's; only for finding it again.
+    pub correlation: Option<Text<{ limits::REQUEST_ID_BYTES }>>,
     /// More for the audit entry: names that are no secret's, e.g. of a role.
     pub detail: Vec<(&'static str, String)>,
 }
@@ -25,7 +27,7 @@ impl Call {
     /// A call that says nothing of itself.
     #[must_use]
     pub const fn new(method: Method, peer: Peer) -> Self {
-        Self { method, peer, reason: None, ticket: None, request_id: None, detail: Vec::new() }
+        Self { method, peer, reason: None, ticket: None, request_id: None, correlation: None, detail: Vec::new() }
     }
 
     /// The same with one more name for the audit entry.

@@ -85,6 +85,10 @@ fn of_call(call: &Call) -> Draft {
     if !super::needs(call.method).must_be_on_record {
         draft.importance = Importance::Always;
     }
+    let draft = match &call.correlation {
+        Some(id) => draft.with("x_request_id", id),
+        None => draft,
+    };
     call.detail.iter().fold(draft, |draft, (key, value)| draft.with(key, value))
 }
 

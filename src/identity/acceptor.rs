@@ -46,16 +46,19 @@ pub fn accept(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> ReceiverStream<io::Result<Connection>> {
     let (ready, connections) = mpsc::channel(QUEUE);
-    let door = Arc::new(Door { tls, limits, admission: Admission::new(&limits), report: Box::new(report), ready });
+    let door = Arc::new(Door { tls, limits, admission: Admission::new(&limits), report: Arc::new(report), ready });
     tokio::spawn(watch(listener, door, stop));
     ReceiverStream::new(connections)
 }
+
+/// Who hears of those who proved nothing, and of those who did and behave like them.
+pub(super) type Report = Arc<dyn Fn(Stranger) + Send + Sync>;
 
 struct Door {
     tls: Arc<LiveTls>,
     limits: AcceptLimits,
     admission: Admission,
-    report: Box<dyn Fn(Stranger) + Send + Sync>,
+    report: Report,
     ready: Sender<io::Result<Connection>>,
 }
 
@@ -118,7 +121,7 @@ impl Door {
         let stream = TlsAcceptor::from(Arc::clone(&tls.config)).accept(stream).await.map_err(|error| Refusal::from(&error))?;
         let peer = Peer::of(stream.get_ref().1, &tls.verifier, address)?;
         let place = self.admission.enter(&peer.principal.id)?;
-        Ok(Connection::new(stream, peer, &self.tls, tls, &self.limits, place))
+        Ok(Connection::new(stream, peer, &self.tls, tls, &self.limits, place, self.report.clone()))
     }
 
     fn refuse(&self, address: SocketAddr, refusal: Refusal) {

@@ -15,10 +15,11 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
+use super::acceptor::Report;
 use super::admission::Place;
 use super::live::Listening;
 use super::tls::unix_time;
-use super::{AcceptLimits, LiveTls, Peer, ServerTls, Standing};
+use super::{AcceptLimits, Credit, LiveTls, Peer, Refusal, ServerTls, Standing, Stranger};
 
 /// A TLS stream whose client has proved who it is. Reads end and writes fail once the certificate has ended, the
 /// connection is too old or too long idle, or the certificate no longer verifies under the TLS in force.
@@ -37,6 +38,8 @@ pub struct Connection {
     timer: Pin<Box<Sleep>>,
     ended: bool,
     place: Place,
+    credit: Arc<Credit>,
+    report: Report,
 }
 
 impl Connection {
@@ -47,11 +50,13 @@ impl Connection {
         verified: Arc<ServerTls>,
         limits: &AcceptLimits,
         place: Place,
+        report: Report,
     ) -> Self {
+        let credit = Arc::new(Credit::new(limits.call_bytes, limits.streams));
         let (now, live) = (Instant::now(), live.listen());
         let end = now + peer.not_after.since(verified.clock.now()).min(limits.age);
         let timer = Box::pin(sleep_until(end.min(now + limits.idle)));
-        Self { stream, peer, live, verified, end, idle: limits.idle, last_used: now, now, timer, ended: false, place }
+        Self { stream, peer, live, verified, end, idle: limits.idle, last_used: now, now, timer, ended: false, place, credit, report }
     }
 
     /// What it proved.
@@ -115,7 +120,13 @@ impl AsyncRead for Connection {
         if this.over() {
             return Poll::Ready(Ok(()));
         }
+        let before = buffer.filled().len();
         if let Poll::Ready(outcome) = Pin::new(&mut this.stream).poll_read(context, buffer) {
+            if !this.credit.spend(buffer.filled().len() - before) {
+                this.ended = true;
+                (this.report)(Stranger { address: this.peer.address, why: Refusal::Flood.why() });
+                buffer.set_filled(before);
+            }
             this.used();
             return Poll::Ready(outcome);
         }
@@ -172,6 +183,8 @@ pub struct Caller {
     pub peer: Peer,
     /// What its principal holds and does at present.
     pub standing: Arc<Standing>,
+    /// What the connection may still send.
+    pub credit: Arc<Credit>,
 }
 
 /// tonic puts a copy into the extensions of every request: `request.extensions().get::<Caller>()`.
@@ -179,7 +192,7 @@ impl Connected for Connection {
     type ConnectInfo = Caller;
 
     fn connect_info(&self) -> Caller {
-        Caller { peer: self.peer.clone(), standing: self.place.standing().clone() }
+        Caller { peer: self.peer.clone(), standing: self.place.standing().clone(), credit: self.credit.clone() }
     }
 }
 

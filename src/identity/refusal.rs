@@ -48,6 +48,8 @@ pub enum Refusal {
     Crowded,
     /// Too many connections of one principal at once.
     TooManyOfOne,
+    /// Let in, and then sent more bytes than its calls account for.
+    Flood,
 }
 
 impl Refusal {
@@ -74,6 +76,7 @@ impl Refusal {
             Self::Handshake => "the handshake failed",
             Self::TimedOut => "the handshake took too long",
             Self::Crowded => "too many at once",
+            Self::Flood => "more frames than its calls account for",
             Self::TooManyOfOne => "too many connections of one principal at once",
         }
     }

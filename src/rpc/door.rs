@@ -3,14 +3,16 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use tonic::metadata::MetadataMap;
 use tonic::{Request, Status};
 
 use super::Services;
 use super::field::{Fault, page_items};
-use super::status::{invalid, of_refusal, unidentified};
+use super::status::{About, invalid, of_refusal, unidentified};
 use crate::api::Method;
 use crate::gate::{Call, Gate, Permit, Resource, Unreleased};
 use crate::identity::Caller;
+use crate::model::{Text, limits};
 use crate::vault::{self, PageLimits, Vault};
 
 /// The way from a message to an answer.
@@ -21,6 +23,14 @@ pub(super) struct Door {
     pub(super) payload_max_bytes: usize,
     page_max_items: usize,
     page_max_bytes: usize,
+}
+
+/// The header that proxies and callers give a request to find it again. What cannot stand in a log is left out: nobody's call
+/// fails for it.
+const CORRELATION: &str = "x-request-id";
+
+fn correlation(metadata: &MetadataMap) -> Option<Text<{ limits::REQUEST_ID_BYTES }>> {
+    Text::parse(metadata.get(CORRELATION)?.to_str().ok()?).ok()
 }
 
 impl Door {
@@ -43,6 +53,7 @@ impl Door {
     ) -> Result<(Call, T), Status> {
         let peer = request.extensions().get::<Caller>().ok_or_else(unidentified)?.peer.clone();
         let mut call = Call::new(method, peer);
+        call.correlation = correlation(request.metadata());
         match parse(request.into_inner(), &mut call) {
             Ok(meant) => Ok((call, meant)),
             Err(fault) => {
@@ -61,8 +72,8 @@ impl Door {
         O: FnOnce(Arc<Vault>, Permit<R::Granted>) -> F + Send + 'static,
     {
         let vault = self.vault.clone();
-        let method = call.method;
-        self.gate.run(call, resource, move |permit| operation(vault, permit)).await.map_err(|refusal| of_refusal(method, refusal))
+        let about = About::of(&call);
+        self.gate.run(call, resource, move |permit| operation(vault, permit)).await.map_err(|refusal| of_refusal(&about, refusal))
     }
 
     /// How long a page is to be.

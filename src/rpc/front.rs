@@ -72,6 +72,7 @@ impl Front {
     fn admit(&self, method: Option<Method>, caller: Option<&Caller>) -> Result<(Option<Place>, CallPlace), Status> {
         let caller = caller.ok_or_else(unidentified)?;
         let place = caller.standing.begin().map_err(|too_much| self.refuse(method, caller, too_much))?;
+        caller.credit.earn();
         // An operator gets through to `status`, `seal` and `unseal` however much the others ask for.
         if matches!(method, Some(Method::GetStatus | Method::Seal | Method::Unseal)) {
             return Ok((None, place));

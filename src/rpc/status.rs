@@ -8,8 +8,8 @@ use tonic_types::{ErrorDetails, StatusExt};
 use super::field::Fault;
 use crate::access::ChangeRefused;
 use crate::api::Method;
-use crate::gate::Refusal;
-use crate::model::Invalid;
+use crate::gate::{Call, Refusal};
+use crate::model::{Invalid, Text, limits};
 use crate::seal::SealError;
 use crate::storage::StoreError;
 use crate::vault::Error;
@@ -29,8 +29,25 @@ pub(super) fn invalid(fault: &Fault) -> Status {
     Status::with_error_details(Code::InvalidArgument, "the request makes no sense", details)
 }
 
+/// Which call a line of the log is about.
+pub(super) struct About {
+    method: Method,
+    request_id: Option<Text<{ limits::REQUEST_ID_BYTES }>>,
+}
+
+impl About {
+    pub(super) fn of(call: &Call) -> Self {
+        Self { method: call.method, request_id: call.request_id.clone().or_else(|| call.correlation.clone()) }
+    }
+
+    /// The caller's own id of the request, by which the audit log has it too; `-` if there is none.
+    fn request_id(&self) -> &str {
+        self.request_id.as_ref().map_or("-", |id| id.as_str())
+    }
+}
+
 /// Why a call got no answer.
-pub(super) fn of_refusal(method: Method, refusal: Refusal<Error>) -> Status {
+pub(super) fn of_refusal(about: &About, refusal: Refusal<Error>) -> Status {
     match refusal {
         Refusal::Sealed => sealed(),
         Refusal::Absent => Status::not_found(ABSENT),
@@ -46,46 +63,61 @@ pub(super) fn of_refusal(method: Method, refusal: Refusal<Error>) -> Status {
             Status::failed_precondition("this namespace demands a post-quantum key exchange: connect with X25519MLKEM768")
         }
         Refusal::Unaudited(error) => {
-            tracing::error!(method = method.name(), error = chain(&error), "a call was refused since it could not be recorded");
+            tracing::error!(
+                method = about.method.name(),
+                request_id = about.request_id(),
+                error = chain(&error),
+                "a call was refused since it could not be recorded"
+            );
             unavailable("the audit log cannot be written, so nothing was done: `status` says why")
         }
         Refusal::Interrupted => {
-            tracing::error!(method = method.name(), "an operation ended without an answer");
+            tracing::error!(method = about.method.name(), request_id = about.request_id(), "an operation ended without an answer");
             Status::internal("the operation was interrupted: look whether it took effect")
         }
-        Refusal::Failed(error) => of_error(method, &error),
+        Refusal::Failed(error) => of_error(about, &error),
     }
 }
 
-fn of_error(method: Method, error: &Error) -> Status {
+fn of_error(about: &About, error: &Error) -> Status {
     match error {
         Error::Sealed => sealed(),
         Error::Absent("secret" | "namespace") => Status::not_found(ABSENT),
         Error::Absent(what) => Status::not_found(format!("there is no such {what}")),
-        Error::Exists if method == Method::CreateSecret => {
+        Error::Exists if about.method == Method::CreateSecret => {
             Status::already_exists("the name is taken, perhaps by a destroyed secret that can still be restored")
         }
         Error::Exists => Status::already_exists("the name is taken"),
         Error::Conflict => Status::aborted("it has changed since you looked: read it again"),
         Error::State(why) => Status::failed_precondition(*why),
         Error::NotThisVault(why) => {
-            tracing::error!(method = method.name(), why, "the store is not this vault's");
+            tracing::error!(method = about.method.name(), request_id = about.request_id(), why, "the store is not this vault's");
             Status::failed_precondition(*why)
         }
         Error::Invalid { field, why } => invalid(&Fault { field, why }),
         Error::Policy(refused) => of_policy(*refused),
         Error::Unknown => Status::unknown("nobody knows whether the change happened: read it again"),
-        Error::Seal(refused) => of_seal(method, refused),
+        Error::Seal(refused) => of_seal(about, refused),
         Error::Store(StoreError::Full(_)) => {
-            tracing::error!(method = method.name(), error = chain(error), "the store takes no writes");
+            tracing::error!(
+                method = about.method.name(),
+                request_id = about.request_id(),
+                error = chain(error),
+                "the store takes no writes"
+            );
             unavailable("the store takes no writes for now: `status` says why")
         }
         Error::Integrity(_) => {
-            tracing::error!(method = method.name(), error = chain(error), "what was read is not what was written");
+            tracing::error!(
+                method = about.method.name(),
+                request_id = about.request_id(),
+                error = chain(error),
+                "what was read is not what was written"
+            );
             Status::data_loss("what was read is not what was written: the server's log says more")
         }
         Error::Store(_) | Error::Crypto(_) => {
-            tracing::error!(method = method.name(), error = chain(error), "an operation failed");
+            tracing::error!(method = about.method.name(), request_id = about.request_id(), error = chain(error), "an operation failed");
             Status::internal("the operation failed: the server's log says more")
         }
     }
@@ -104,13 +136,18 @@ fn of_policy(refused: ChangeRefused) -> Status {
     }
 }
 
-fn of_seal(method: Method, refused: &SealError) -> Status {
+fn of_seal(about: &About, refused: &SealError) -> Status {
     match refused {
         SealError::Passphrase(Invalid(why)) => invalid(&Fault { field: "passphrase", why }),
         SealError::NoSlotOpens => Status::permission_denied("the passphrase is wrong, or its slot was altered"),
         SealError::OutOfMemory => unavailable("not enough memory for Argon2id"),
         SealError::Tampered | SealError::Malformed(_) | SealError::Parameters(_) | SealError::Random(_) | SealError::Crypto(_) => {
-            tracing::error!(method = method.name(), error = chain(refused), "the vault's header cannot be opened");
+            tracing::error!(
+                method = about.method.name(),
+                request_id = about.request_id(),
+                error = chain(refused),
+                "the vault's header cannot be opened"
+            );
             Status::data_loss("the vault's header is damaged: the server's log says more")
         }
     }
@@ -143,9 +180,10 @@ mod tests {
     // immune: row-11
     #[test]
     fn absent_and_forbidden_are_one_answer() {
-        let forbidden = of_refusal(Method::RevealSecret, Refusal::Absent);
-        let absent = of_refusal(Method::RevealSecret, Refusal::Failed(Error::Absent("secret")));
-        let no_namespace = of_refusal(Method::RevealSecret, Refusal::Failed(Error::Absent("namespace")));
+        let about = About { method: Method::RevealSecret, request_id: None };
+        let forbidden = of_refusal(&about, Refusal::Absent);
+        let absent = of_refusal(&about, Refusal::Failed(Error::Absent("secret")));
+        let no_namespace = of_refusal(&about, Refusal::Failed(Error::Absent("namespace")));
         assert_eq!(bytes(forbidden.clone()), bytes(absent));
         assert_eq!(bytes(forbidden), bytes(no_namespace));
     }

@@ -208,6 +208,8 @@ fn accept_limits(config: &Config) -> AcceptLimits {
             calls_per_s: config.limits.calls_per_principal_per_s,
             burst: config.limits.calls_per_principal_burst,
         },
+        call_bytes: config.limits.message_max_bytes as u64 + u64::from(config.limits.header_list_max_bytes),
+        streams: u64::from(config.limits.streams_per_connection),
         idle: config.limits.idle_timeout,
         age: config.limits.connection_age_max,
     }

@@ -5,12 +5,15 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use prost::Message;
+use strongroom::api::{self, Method};
 use strongroom::client::{Client, ClientError, NewSecret, Reveal};
 use strongroom::model::{Environment, SecretBytes, SecretName};
-use tonic::Code;
+use tonic::{Code, Request};
 
 use crate::harness::{Running, Site, person, workload};
 use crate::required::leave_out;
+use crate::wire::{channel, send_with};
 
 struct Stage {
     site: Site,
@@ -94,6 +97,12 @@ async fn a_removed_log_lets_no_secret_out() {
     }
     std::fs::rename(stage.site.path("audit"), &away).expect("moved");
     stage.is_shut("shop/b").await;
+    // Whoever asks with an id finds it in the log.
+    let raw = channel(&stage.site, &stage.running, &workload("backend")).await;
+    let mut request = Request::new(api::RevealSecretRequest { name: "shop/a".to_owned(), ..Default::default() }.encode_to_vec());
+    request.metadata_mut().insert("x-request-id", "checkout-4711".parse().expect("plain"));
+    send_with(&raw, Method::RevealSecret.path(), request).await.expect_err("nothing leaves");
+    stage.running.says("request_id=\"checkout-4711\"");
     std::fs::rename(&away, stage.site.path("audit")).expect("moved back");
     stage.recovers().await;
     assert_eq!(code(&stage.get("shop/b").await), Some(Code::NotFound), "nothing was stored");

