@@ -151,11 +151,10 @@ impl Folder {
     fn authority(&self, name: &str, domain: &str) -> anyhow::Result<Authority> {
         let (certificate, key) = (self.pki(name, "pem"), self.pki(name, "key"));
         if certificate.exists() {
-            return Ok(Authority::from_pem(&fs::read_to_string(certificate)?, &fs::read_to_string(key)?)?);
+            return Ok(Authority::load(&certificate, &key)?);
         }
         let authority = Authority::create(&format!("strongroom dev {name}"), people::domain(domain), SystemClock.now())?;
-        write_private(&key, &authority.key_pem())?;
-        write_private(&certificate, authority.certificate_pem())?;
+        authority.save(&certificate, &key)?;
         Ok(authority)
     }
 

@@ -1,19 +1,21 @@
 //! One certificate authority and its key.
 
 use std::net::IpAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType, IsCa, Issuer, KeyIdMethod, KeyPair,
-    KeyUsagePurpose, PublicKeyData, RevocationReason, RevokedCertParams, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, SanType,
+    SerialNumber,
 };
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 use zeroize::Zeroizing;
 
+use super::files::{read_private, write_private};
 use super::leaf::moment;
-use super::{Issued, LeafProfile, PkiError, Usage};
+use super::{CertificateRequest, Issued, LeafProfile, PkiError, SignedLeaf, Usage};
 use crate::model::{SpiffeId, Timestamp, TrustDomain};
 
 /// How long a new authority is valid.
@@ -74,6 +76,24 @@ impl Authority {
         Ok(Self { certificate_pem: certificate_pem.to_owned(), certificate, key, domain, not_after })
     }
 
+    /// The authority that was [saved](Authority::save) into two files.
+    ///
+    /// # Errors
+    /// A file cannot be read, others may read the key, and as [`Authority::from_pem`].
+    pub fn load(certificate: &Path, key: &Path) -> Result<Self, PkiError> {
+        let certificate = std::fs::read_to_string(certificate).map_err(|source| PkiError::File { path: certificate.to_owned(), source })?;
+        Self::from_pem(&certificate, &read_private(key)?)
+    }
+
+    /// Writes both as private files, the key first: where there is a certificate, there is its key.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub fn save(&self, certificate: &Path, key: &Path) -> Result<(), PkiError> {
+        write_private(key, &self.key_pem())?;
+        write_private(certificate, &self.certificate_pem)
+    }
+
     /// The one trust domain whose IDs it issues.
     #[must_use]
     pub fn trust_domain(&self) -> &TrustDomain {
@@ -84,6 +104,12 @@ impl Authority {
     #[must_use]
     pub fn certificate(&self) -> &CertificateDer<'static> {
         &self.certificate
+    }
+
+    /// When it ends. Nothing that it signs outlives it.
+    #[must_use]
+    pub fn not_after(&self) -> Timestamp {
+        self.not_after
     }
 
     /// Its own certificate in PEM.
@@ -131,31 +157,30 @@ impl Authority {
     /// # Errors
     /// A name that cannot stand in a certificate, or no randomness.
     pub fn issue(&self, profile: &LeafProfile) -> Result<Issued, PkiError> {
-        let serial = random_serial()?;
         let key = Zeroizing::new(KeyPair::generate()?);
-        let certificate = profile.parameters(serial)?.signed_by(&*key, &self.issuer()?)?;
-        Ok(Issued { certificate_pem: certificate.pem(), certificate: certificate.into(), key, serial })
+        Ok(Issued { leaf: self.sign(profile, &*key)?, key })
     }
 
-    /// The revocation list number `number` in PEM (RFC 5280, section 5), with the serial numbers in hex of everything that
-    /// this authority ever revoked, and the time by which the next one will have replaced it.
+    /// Signs whatever the profile says, for the public key of a request. What else the request asks for counts for nothing.
     ///
     /// # Errors
-    /// A serial number that is none, or a next update that is not after `now`.
-    pub fn crl(&self, revoked: &[&str], number: u64, now: Timestamp, next_update: Timestamp) -> Result<String, PkiError> {
-        let revoked_certs = revoked.iter().map(|serial| revocation(serial, now)).collect::<Result<_, _>>()?;
-        let parameters = CertificateRevocationListParams {
-            this_update: moment(now),
-            next_update: moment(next_update),
-            crl_number: SerialNumber::from(number),
-            issuing_distribution_point: None,
-            revoked_certs,
-            key_identifier_method: KeyIdMethod::Sha256,
-        };
-        Ok(parameters.signed_by(&self.issuer()?)?.pem()?)
+    /// As [`Authority::issue`].
+    pub fn issue_to(&self, request: &CertificateRequest, profile: &LeafProfile) -> Result<SignedLeaf, PkiError> {
+        self.sign(profile, request.public_key())
     }
 
-    fn profile(&self, id: &SpiffeId, usage: Usage, now: Timestamp, lifetime: Duration) -> Result<LeafProfile, PkiError> {
+    /// Whether this authority's key signed the certificate.
+    #[must_use]
+    pub fn has_signed(&self, certificate: &X509Certificate<'_>) -> bool {
+        let root = X509Certificate::from_der(&self.certificate);
+        root.is_ok_and(|(_, root)| certificate.verify_signature(Some(root.public_key())).is_ok())
+    }
+
+    /// What a good leaf for one SPIFFE ID says, for [`Authority::issue`] and [`Authority::issue_to`].
+    ///
+    /// # Errors
+    /// An ID of another trust domain, a lifetime of zero or beyond the authority's own.
+    pub fn profile(&self, id: &SpiffeId, usage: Usage, now: Timestamp, lifetime: Duration) -> Result<LeafProfile, PkiError> {
         if id.trust_domain() != self.domain {
             return Err(PkiError::ForeignDomain);
         }
@@ -169,8 +194,14 @@ impl Authority {
         Ok(LeafProfile::new(id, usage, now, not_after))
     }
 
+    fn sign(&self, profile: &LeafProfile, key: &impl PublicKeyData) -> Result<SignedLeaf, PkiError> {
+        let serial = random_serial()?;
+        let certificate = profile.parameters(serial)?.signed_by(key, &self.issuer()?)?;
+        Ok(SignedLeaf { pem: certificate.pem(), der: certificate.into(), serial })
+    }
+
     /// Read out of the certificate each time, so that a new authority and one that was read back sign alike.
-    fn issuer(&self) -> Result<Issuer<'static, &KeyPair>, PkiError> {
+    pub(super) fn issuer(&self) -> Result<Issuer<'static, &KeyPair>, PkiError> {
         Ok(Issuer::from_ca_cert_der(&self.certificate, &*self.key)?)
     }
 }
@@ -182,19 +213,6 @@ fn random_serial() -> Result<[u8; 16], PkiError> {
     rustls::crypto::aws_lc_rs::default_provider().secure_random.fill(&mut serial).map_err(|_| PkiError::Randomness)?;
     serial[0] = serial[0] & 0x3f | 0x40;
     Ok(serial)
-}
-
-fn revocation(serial: &str, now: Timestamp) -> Result<RevokedCertParams, PkiError> {
-    let bytes = hex::decode(serial).map_err(|_| PkiError::Serial)?;
-    if bytes.is_empty() || bytes.len() > 20 {
-        return Err(PkiError::Serial);
-    }
-    Ok(RevokedCertParams {
-        serial_number: SerialNumber::from(bytes),
-        revocation_time: moment(now),
-        reason_code: Some(RevocationReason::Unspecified),
-        invalidity_date: None,
-    })
 }
 
 /// The trust domain that a CA certificate names in its one URI (SPIFFE X.509-SVID, section 3.2).
@@ -262,15 +280,5 @@ mod tests {
         assert!(usage.key_cert_sign() && usage.crl_sign() && !usage.digital_signature());
         let constraints = root.basic_constraints().expect("readable").expect("present").value;
         assert_eq!((constraints.ca, constraints.path_len_constraint), (true, Some(0)));
-    }
-
-    #[test]
-    fn a_serial_number_is_hex_of_at_most_20_bytes() {
-        let (authority, now) = (authority(), SystemClock.now());
-        for serial in ["", "xy", "abc", &"ab".repeat(21)] {
-            assert!(matches!(authority.crl(&[serial], 1, now, now.plus(HOUR)), Err(PkiError::Serial)), "{serial:?}");
-        }
-        assert!(authority.crl(&["0f", &"ab".repeat(20)], 1, now, now.plus(HOUR)).is_ok());
-        assert!(matches!(authority.crl(&[], 1, now, now), Err(PkiError::Build(_))));
     }
 }

@@ -38,12 +38,17 @@ pub enum Usage {
     Server,
 }
 
+/// A signed leaf.
+pub struct SignedLeaf {
+    pub(super) der: CertificateDer<'static>,
+    pub(super) pem: String,
+    pub(super) serial: [u8; 16],
+}
+
 /// A signed leaf and its private key, which is wiped when this is dropped.
 pub struct Issued {
-    pub(super) certificate: CertificateDer<'static>,
-    pub(super) certificate_pem: String,
+    pub(super) leaf: SignedLeaf,
     pub(super) key: Zeroizing<rcgen::KeyPair>,
-    pub(super) serial: [u8; 16],
 }
 
 impl LeafProfile {
@@ -100,17 +105,37 @@ impl Usage {
     }
 }
 
+impl SignedLeaf {
+    /// The leaf in PEM.
+    #[must_use]
+    pub fn pem(&self) -> &str {
+        &self.pem
+    }
+
+    /// The serial number: 32 lowercase hex digits.
+    #[must_use]
+    pub fn serial(&self) -> String {
+        hex::encode(self.serial)
+    }
+}
+
 impl Issued {
+    /// The leaf without its key.
+    #[must_use]
+    pub fn into_leaf(self) -> SignedLeaf {
+        self.leaf
+    }
+
     /// The leaf in DER.
     #[must_use]
     pub fn certificate(&self) -> &CertificateDer<'static> {
-        &self.certificate
+        &self.leaf.der
     }
 
     /// The leaf in PEM.
     #[must_use]
     pub fn certificate_pem(&self) -> &str {
-        &self.certificate_pem
+        &self.leaf.pem
     }
 
     /// The private key in PKCS#8 DER.
@@ -128,7 +153,7 @@ impl Issued {
     /// The serial number: 32 lowercase hex digits.
     #[must_use]
     pub fn serial(&self) -> String {
-        hex::encode(self.serial)
+        self.leaf.serial()
     }
 }
 

@@ -1,13 +1,16 @@
-//! The small certificate authority: enough to give `dev` and the tests real certificates, and no more.
+//! The small certificate authority, for `strongroom pki`, for `dev` and for the tests.
 //!
 //! | word | meaning |
 //! |---|---|
 //! | [`Authority`] | one self-signed CA of one trust domain, with its key: it signs leaves and revocation lists, never another CA |
 //! | [`LeafProfile`] | everything that a leaf will say, right or wrong: the tests make bad leaves with it |
-//! | [`Issued`] | a signed leaf and its private key |
+//! | [`Issued`], [`SignedLeaf`] | a signed leaf with its private key, and without |
+//! | [`CertificateRequest`] | the public key of somebody who keeps the private one to themselves |
+//! | [`office`] | a folder with two authorities and their books: what was issued, what was taken back |
 //!
-//! Flow: [`Authority::create`] or [`Authority::from_pem`] -> [`Authority::issue_server`], [`Authority::issue_client`] ->
-//! [`write_private`] into a [`private_folder`]. [`Authority::crl`] revokes by serial number.
+//! Flow: [`Authority::create`] or [`Authority::load`] -> [`Authority::issue_server`], [`Authority::issue_client`] ->
+//! [`write_private`] into a [`private_folder`]. [`Authority::crl`] revokes by serial number. The office does all of that, and
+//! keeps the books.
 //!
 //! Keys are ECDSA on P-256 (FIPS 186-5) with SHA-256, serial numbers 16 random bytes, the profile that of RFC 5280 and of
 //! the SPIFFE X.509-SVID specification.
@@ -15,13 +18,18 @@
 mod authority;
 mod files;
 mod leaf;
+mod list;
+pub mod office;
+mod request;
 
 use std::io;
 use std::path::PathBuf;
 
 pub use authority::Authority;
 pub use files::{private_folder, write_private};
-pub use leaf::{Issued, LeafProfile, Usage};
+pub use leaf::{Issued, LeafProfile, SignedLeaf, Usage};
+pub use list::{Reason, RevokedLeaf};
+pub use request::CertificateRequest;
 
 /// Why the authority did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -59,4 +67,13 @@ pub enum PkiError {
         /// Which one.
         path: PathBuf,
     },
+    /// Others may read a file that is private.
+    #[error("{} may be read by other users: chmod 600 it", path.display())]
+    LooseFile {
+        /// Which one.
+        path: PathBuf,
+    },
+    /// What should be a request for a certificate is none that can be used.
+    #[error("the request for a certificate: {0}")]
+    Request(&'static str),
 }
