@@ -15,11 +15,11 @@
 //! | [`vault`] | what needs a permit: secrets, namespaces, roles, keys |
 //! | [`crypto`], [`seal`], [`memory`] | one construction for every ciphertext; from a passphrase to the keys; where keys lie |
 //! | [`storage`], [`audit`] | rows of ciphertext, durable; lines of the record, durable |
-//! | [`identity`], [`pki`] | from a certificate to a principal; a small CA for `dev` and tests |
+//! | [`identity`], [`pki`] | from a certificate to a principal; a small CA, for whoever has none, for `dev` and tests |
 //! | [`api`], [`rpc`], [`ops_http`] | the generated API; its handlers; what machines that watch machines ask |
 //! | [`metrics`] | what is counted |
 //! | [`config`], [`server`] | what was typed becomes what is meant; the parts put together, run and drained |
-//! | [`client`], [`cli`] | what a backend in Rust uses; the command line on top of it |
+//! | [`client`], [`cli`] | what a backend in Rust uses; the command line on top of it and of the small CA |
 //! | [`dev`] | the throwaway vault and the story that it tells |
 //!
 //! A backend needs [`client`] and [`model`] alone. Which module may import which is in `docs/design.md`, and tested.

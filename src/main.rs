@@ -27,6 +27,7 @@ fn dispatch(arguments: Arguments, hardening: Hardening) -> ExitCode {
     let Arguments { global, command } = arguments;
     let done = match command {
         Command::Client(command) => return cli::run(&global, command),
+        Command::Pki(arguments) => return cli::run_pki(&global, arguments),
         Command::Completion { shell } => return cli::complete(shell),
         Command::Server(arguments) => serve(&arguments, hardening),
         Command::Init(arguments) => init(arguments, global.output),

@@ -11,6 +11,7 @@ use super::errors::EXIT_CODES;
 use super::keys::KeysCommand;
 use super::namespace::NamespaceCommand;
 use super::output::Format;
+use super::pki::PkiArguments;
 use super::seal::{SealArguments, UnsealArguments};
 use super::secret::SecretCommand;
 use crate::model::SpiffeId;
@@ -65,6 +66,8 @@ pub enum Command {
     Server(ServerArguments),
     /// Make a new vault in the configured data folder, on this machine
     Init(InitArguments),
+    /// Make and take back certificates, if you have no PKI of your own
+    Pki(PkiArguments),
     /// Run a throwaway vault with certificates of its own, to try things out
     Dev(DevArguments),
     /// A command for a vault that runs.

@@ -1,5 +1,6 @@
 //! What a command fails with, and the exit code that tells scripts why.
 
+use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 
@@ -8,6 +9,8 @@ use tonic::Code;
 
 use super::output::{Format, json_text, shown};
 use crate::client::{ClientError, Refusal};
+use crate::pki::PkiError;
+use crate::pki::office::OfficeError;
 
 /// The exit codes, as the help shows them.
 pub(super) const EXIT_CODES: &str = "\
@@ -44,6 +47,9 @@ pub enum CliError {
     /// The question was not answered with yes.
     #[error("not confirmed: nothing was changed")]
     Declined,
+    /// The small CA would not.
+    #[error("{}", with_causes(.0))]
+    Pki(#[from] OfficeError),
     /// A command for this host itself failed: `server`, `init` or `dev`.
     #[error("{0}")]
     Host(String),
@@ -58,6 +64,7 @@ impl CliError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Client(error) => client_exit_code(error),
+            Self::Pki(error) => pki_exit_code(error),
             Self::Usage(_) => 2,
             Self::Input(_) => 7,
             Self::File { .. } | Self::Declined | Self::Host(_) | Self::Output(_) => 1,
@@ -99,9 +106,27 @@ impl CliError {
             Self::Usage(_) => "USAGE",
             Self::File { .. } => "FILE",
             Self::Declined => "DECLINED",
+            Self::Pki(_) => "PKI",
             Self::Host(_) => "HOST",
             Self::Output(_) => "OUTPUT",
         }
+    }
+}
+
+fn with_causes(error: &OfficeError) -> String {
+    let causes = std::iter::successors(error.source(), |&cause| cause.source());
+    causes.fold(error.to_string(), |told, cause| format!("{told}: {cause}"))
+}
+
+fn pki_exit_code(error: &OfficeError) -> u8 {
+    match error {
+        OfficeError::NoPki { .. } | OfficeError::Unknown(_) => 3,
+        OfficeError::InTheWay { .. } | OfficeError::Revoked { .. } => 5,
+        OfficeError::Invalid(_) => 7,
+        OfficeError::Pki(
+            PkiError::Build(_) | PkiError::ForeignDomain | PkiError::Validity(_) | PkiError::Serial | PkiError::Request(_),
+        ) => 7,
+        OfficeError::Pki(_) | OfficeError::Damaged { .. } => 1,
     }
 }
 

@@ -1,4 +1,4 @@
-//! The command line: a door that stands on [`client`](crate::client) alone.
+//! The command line: a door that stands on [`client`](crate::client), and on [`pki`](crate::pki) for the commands of the small CA.
 //!
 //! | file | holds |
 //! |---|---|
@@ -8,6 +8,7 @@
 //! | `input`, `output` | where values come from; tables, JSON and values as they are |
 //! | `errors` | [`CliError`] and the exit codes |
 //! | `secret`, `namespace`, `access`, `keys`, `seal`, `audit` | the commands: for each RPC one |
+//! | `pki` | the commands of the small CA, which work in a folder of this machine and speak to nobody |
 //!
 //! The flow: [`parse`] -> [`run`] -> profile -> client -> one call, or a page after another -> printer. Standard output
 //! carries the result and nothing else; questions, remarks and errors go to standard error.
@@ -20,6 +21,7 @@ mod input;
 mod keys;
 mod namespace;
 mod output;
+mod pki;
 mod seal;
 mod secret;
 mod usage;
@@ -38,6 +40,7 @@ pub use args::{Arguments, ClientCommand, Command, DevArguments, Global, InitArgu
 pub use errors::CliError;
 pub use input::new_passphrase;
 pub use output::{Format, Printer};
+pub use pki::PkiArguments;
 
 /// Names the file of the profile when `--profile` does not.
 const PROFILE_VARIABLE: &str = "STRONGROOM_PROFILE";
@@ -75,6 +78,13 @@ pub fn run(global: &Global, command: ClientCommand) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error, global.output),
     }
+}
+
+/// Runs a command of the small CA; returns the exit code.
+#[must_use]
+pub fn run_pki(global: &Global, arguments: PkiArguments) -> ExitCode {
+    let done = pki::run(Printer { format: global.output }, arguments);
+    done.map_or_else(|error| fail(&error, global.output), |()| ExitCode::SUCCESS)
 }
 
 /// Prints a completion script; returns the exit code.

@@ -75,6 +75,16 @@ fn the_other_commands_parse_too() {
         "dev",
         "dev --dir /tmp/vault --listen 127.0.0.1:8443 --demo",
         "completion bash",
+        "pki init --workload-domain shop.example --operator-domain people.example --dir /media/ca/pki",
+        "pki issue server spiffe://shop.example/strongroom --dns vault.internal --dns vault --ip 10.0.0.5 --ip ::1 --name server --out issued",
+        "pki --dir ca issue workload spiffe://shop.example/a spiffe://shop.example/b --lifetime 14d --output json",
+        "pki issue operator spiffe://people.example/alice --csr alice.csr",
+        "pki renew issued/backend.pem --key backend.key --lifetime 12h --revoke-old",
+        "pki revoke issued/backend.pem --reason key-compromise",
+        "pki revoke --serial 5f0c6b1c --reason superseded",
+        "pki revoke --id spiffe://people.example/alice",
+        "pki list --all",
+        "pki crl --days 7 --above 41",
         "secret expire wepay-prod/a never",
         "binding create --role auditor --principal spiffe://a/b --vault --no-end --reason standing --from 2026-11-24T08:00:00Z",
     ] {
@@ -99,6 +109,20 @@ fn what_makes_no_sense_is_refused() {
         "role create r",
         "namespace create n",
         "init --config c",
+        "pki",
+        "pki init --workload-domain shop.example",
+        "pki issue workload",
+        "pki issue workload spiffe://shop.example/a --dns vault.internal",
+        "pki issue server spiffe://shop.example/a spiffe://shop.example/b",
+        "pki issue server spiffe://shop.example/a --dns *.shop..example",
+        "pki issue server spiffe://shop.example/a --ip 10.0.0",
+        "pki issue workload spiffe://shop.example/a --name ../a",
+        "pki issue workload spiffe://shop.example/a --name .a",
+        "pki revoke",
+        "pki revoke a.pem --serial 5f",
+        "pki revoke --serial 5f --id spiffe://a/b",
+        "pki revoke a.pem --reason boredom",
+        "pki crl --days -1",
         "audit show --event everything",
     ] {
         assert!(Arguments::try_parse_from(words(line)).is_err(), "{line}");
@@ -153,6 +177,20 @@ const MISPLACED: &[&str] = &[
     "audit show --method CANARY",
     "audit show --action CANARY",
     "completion CANARY",
+    "pki CANARY",
+    "pki init --workload-domain CANARY --operator-domain people.example",
+    "pki issue CANARY",
+    "pki issue server CANARY",
+    "pki issue server spiffe://shop.example/a --dns CANARY/",
+    "pki issue server spiffe://shop.example/a --ip CANARY",
+    "pki issue workload spiffe://shop.example/a CANARY",
+    "pki issue workload spiffe://shop.example/a --lifetime CANARY",
+    "pki issue workload spiffe://shop.example/a --name CANARY/a",
+    "pki revoke --id CANARY",
+    "pki revoke a.pem --reason CANARY",
+    "pki renew a.pem CANARY",
+    "pki crl --days CANARY",
+    "pki list CANARY",
     "dev --listen CANARY",
     "--output CANARY status",
     "--profile",
@@ -193,7 +231,16 @@ fn a_token_in_a_remark_is_refused_and_not_repeated() {
 
 #[test]
 fn help_names_the_exit_codes_and_teaches_by_example() {
-    for line in ["--help", "secret put --help", "secret get --help", "binding create --help", "unseal --help"] {
+    for line in [
+        "--help",
+        "secret put --help",
+        "secret get --help",
+        "binding create --help",
+        "unseal --help",
+        "pki --help",
+        "pki issue --help",
+        "pki revoke --help",
+    ] {
         let help = Arguments::try_parse_from(words(line)).expect_err("help").to_string();
         assert!(help.contains("strongroom ") && help.contains("xample"), "{line}: {help}");
     }

@@ -5,6 +5,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use rustls_pki_types::DnsName;
+
 use crate::client::Expiry;
 use crate::model::{Clock, Invalid, NamespaceName, SecretPath, SystemClock, Text, Timestamp, limits};
 
@@ -161,6 +163,23 @@ pub(super) fn remark(text: &str) -> Result<String, Invalid> {
 /// A provider, subject, scope or token type.
 pub(super) fn token_field(text: &str) -> Result<String, Invalid> {
     Text::<{ limits::TOKEN_FIELD_BYTES }>::parse(text).map(|text| text.as_str().to_owned())
+}
+
+/// A host name, as it stands in a certificate.
+pub(super) fn host_name(text: &str) -> Result<String, Invalid> {
+    let name = DnsName::try_from(text).map_err(|_| Invalid("a host name is labels of letters, digits and -, with dots between them"))?;
+    Ok(name.as_ref().to_owned())
+}
+
+/// The name of a file, without its folder and ending.
+pub(super) fn file_stem(text: &str) -> Result<String, Invalid> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+    let plain = !text.is_empty() && text.len() <= 200 && !text.starts_with(['.', '-']) && text.bytes().all(fits);
+    if plain {
+        Ok(text.to_owned())
+    } else {
+        Err(Invalid("a name of a file is letters, digits, `.`, `-` and `_`, and begins with none of these signs"))
+    }
 }
 
 /// A whole number. clap's own parser would repeat what it refuses.

@@ -27,9 +27,10 @@ const ALSO: &[(&str, &str)] = &[("server", "config")];
 
 /// These import nothing else of ours, however low it lies.
 const ONLY: &[(&str, &[&str])] = &[
-    ("client", &["model", "api"]),        // what a backend takes over must not bring the vault along
-    ("cli", &["client", "model", "api"]), // it stands where any client stands
-    ("lib", &[]),                         // it only says which modules there are
+    ("client", &["model", "api"]), // what a backend takes over must not bring the vault along
+    // It stands where any client stands; and the small CA is used on a machine of its own, where there is no server to ask.
+    ("cli", &["client", "pki", "model", "api"]),
+    ("lib", &[]), // it only says which modules there are
 ];
 
 /// These import nothing of what lies so low, although the rows would let them.
