@@ -22,6 +22,7 @@
 //! | `names` | names have one spelling, and nothing in them means more than itself |
 //! | `operations` | health and metrics over plain HTTP |
 //! | `pages` | lists in pages that fit into one message |
+//! | `pki` | the small CA: the commands of the page, a server that lives on them, bad moments |
 //! | `proofs` | what a connection proves, and what it does not |
 //! | `record` | what stands in the audit log, line by line |
 //! | `reload` | certificates and lists that change while the server serves |
@@ -55,6 +56,7 @@ mod matrix;
 mod names;
 mod operations;
 mod pages;
+mod pki;
 mod proofs;
 mod record;
 mod reload;

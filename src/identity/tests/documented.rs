@@ -1,4 +1,5 @@
-//! The commands of `docs/tls.md`, run as they stand there: what the page tells people to issue is what the door accepts.
+//! The OpenSSL commands of `docs/tls.md`, run as they stand there: what the page tells people to issue is what the door
+//! accepts. Those of `strongroom pki` need the program, and are run by `tests/integration/pki.rs`.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,9 +9,10 @@ use crate::client::tls::{ClientFiles, ClientTls};
 
 const PAGE: &str = include_str!("../../../docs/tls.md");
 
-/// The blocks of shell commands, in their order.
+/// The section's blocks of shell commands, in their order.
 fn blocks() -> Vec<&'static str> {
-    PAGE.split("```sh\n").skip(1).map(|rest| rest.split("```").next().expect("split yields one at least")).collect()
+    let (_, section) = PAGE.split_once("\n## Another CA: OpenSSL\n").expect("the page has the section");
+    section.split("```sh\n").skip(1).map(|rest| rest.split("```").next().expect("split yields one at least")).collect()
 }
 
 fn with(word: &str) -> String {
