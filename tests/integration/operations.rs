@@ -184,3 +184,89 @@ fn it_can_be_left_out_and_does_not_leave_the_host_by_itself() {
     let told = crate::revocation::complaint(&site);
     assert!(told.contains("operations.listen") && told.contains("allow_remote"), "{told}");
 }
+
+const ALERTS: &str = include_str!("../../deploy/prometheus/alerts.yaml");
+const DASHBOARD: &str = include_str!("../../deploy/grafana/strongroom.json");
+
+/// Words of a text that begin like one of our metrics, without what Prometheus adds to a name.
+fn metric_names(text: &str) -> std::collections::BTreeSet<&str> {
+    text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')
+        .filter(|word| word.starts_with("strongroom_") || word.starts_with("process_"))
+        .map(|word| ["_total", "_bucket"].iter().fold(word, |word, end| word.strip_suffix(end).unwrap_or(word)))
+        .collect()
+}
+
+/// The expressions of the dashboard's panels.
+fn dashboard_expressions() -> Vec<String> {
+    let dashboard: serde_json::Value = serde_json::from_str(DASHBOARD).expect("JSON");
+    let panels = dashboard["panels"].as_array().expect("panels");
+    let targets = panels.iter().flat_map(|panel| panel["targets"].as_array().expect("targets"));
+    targets.map(|target| target["expr"].as_str().expect("an expression").to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn alerts_and_dashboard_speak_of_metrics_that_exist() {
+    let site = site_with_list();
+    write_numbered_list(&site, 1, &[]);
+    let running = site.start_open().await;
+    // One of each kind that is only shown once it has happened.
+    site.client(&running, &person("ana")).await.reveal_secret(Reveal::latest(&named("no/such"))).await.expect_err("not there");
+    drop(TcpStream::connect(running.address()).await.expect("connected"));
+    let begin = Instant::now();
+    let metrics = loop {
+        let metrics = get(&running, "/metrics").await.1;
+        if metrics.contains("strongroom_connections_refused_total{") && metrics.contains("strongroom_calls_refused_total{") {
+            break metrics;
+        }
+        assert!(begin.elapsed() < PATIENCE, "{metrics}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    let there: std::collections::BTreeSet<_> =
+        metrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")).filter_map(|line| line.split(' ').next()).collect();
+    let expressions = dashboard_expressions().join("\n");
+    let (alerts, dashboard) = (metric_names(ALERTS), metric_names(&expressions));
+    assert!(alerts.len() > 12 && dashboard.len() > 15, "{alerts:?} {dashboard:?}");
+    for name in alerts.union(&dashboard) {
+        assert!(there.contains(name), "{name} is no metric of the server");
+    }
+    // Who watches must not miss one: whatever the server tells stands on the dashboard or in an alert.
+    let unseen: Vec<_> = there.iter().filter(|name| !alerts.contains(*name) && !dashboard.contains(*name)).collect();
+    let of_little_use = [
+        "strongroom_ending",
+        "strongroom_policy_generation",
+        "strongroom_audit_segments",
+        "strongroom_tls_reloads",
+        "strongroom_grpc_call_duration_seconds",
+    ];
+    assert!(unseen.iter().all(|name| of_little_use.contains(name)), "{unseen:?}");
+}
+
+/// A reason in an expression that no code gives would never be seen.
+#[test]
+fn alerts_and_dashboard_ask_for_reasons_and_codes_that_exist() {
+    let source: String = ["gate/refusal.rs", "rpc/front.rs", "identity/refusal.rs", "metrics.rs"]
+        .iter()
+        .map(|file| std::fs::read_to_string(format!("{}/src/{file}", env!("CARGO_MANIFEST_DIR"))).expect("read"))
+        .collect();
+    let expressions = format!("{ALERTS}\n{}", dashboard_expressions().join("\n"));
+    let mut asked = 0;
+    for label in ["reason=", "reason=~", "code=~", "code!="] {
+        for part in expressions.split(&format!("{label}\"")).skip(1) {
+            for word in part.split('"').next().expect("a value").split('|') {
+                assert!(source.contains(&format!("\"{word}\"")), "no code gives {word:?}");
+                asked += 1;
+            }
+        }
+    }
+    assert!(asked > 8, "{asked}");
+}
+
+/// Prometheus' own tool reads the rules.
+#[test]
+fn prometheus_takes_the_alerts() {
+    let file = format!("{}/deploy/prometheus/alerts.yaml", env!("CARGO_MANIFEST_DIR"));
+    match std::process::Command::new("promtool").args(["check", "rules", &file]).output() {
+        Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr)),
+        Err(_) => crate::required::leave_out("the check of the alert rules", "promtool"),
+    }
+}
