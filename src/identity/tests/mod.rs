@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `identity` | which certificates make a principal, and which |
 //! | `anchors` | what can be configured, revocation lists above all |
+//! | `chains` | long chains, wide ones, leaves with many names |
 //! | `lifetime` | when a connection ends |
 //! | `loop` | what strangers can do to the accept loop |
 //! | `grpc` | the whole way with tonic on both sides; the client's pin |
@@ -12,6 +13,7 @@
 #[path = "loop.rs"]
 mod accept_loop;
 mod anchors;
+mod chains;
 mod documented;
 mod grpc;
 mod identity;
