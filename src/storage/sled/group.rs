@@ -22,6 +22,8 @@ pub(super) struct Group {
     pub(super) ledger: Ledger,
     /// Where the rows that it writes will be.
     revisions: HashMap<Key, Revision>,
+    /// What it does to each row: from where to where, in order.
+    pub(super) replacements: Vec<(Key, Revision, Revision)>,
     pub(super) newest_deletion: Revision,
     pub(super) changes: Vec<(Revision, Vec<Change>)>,
     pub(super) answers: Vec<(Request, Result<Revision, CommitError>)>,
@@ -33,6 +35,7 @@ impl Group {
             pending: Pending::default(),
             ledger,
             revisions: HashMap::new(),
+            replacements: Vec::new(),
             newest_deletion: Revision::ABSENT,
             changes: Vec::new(),
             answers: Vec::new(),
@@ -70,6 +73,7 @@ impl Group {
             }
         };
         self.ledger.replace(old, new);
+        self.replacements.push((key.clone(), old, new));
         self.revisions.insert(key.clone(), new);
     }
 

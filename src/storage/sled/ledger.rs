@@ -2,7 +2,7 @@
 //!
 //! sled takes a damaged message in the part of its log that it replays for the end of a segment and goes on behind it: the
 //! rows in between are gone or old, and nobody is told. So the ledger keeps the number of rows and the sum of their
-//! revisions. A row lost, or fallen back to an older revision, changes one of them, and the next open refuses.
+//! revisions. A row lost, or fallen back to an older revision, changes one of them: `count` finds it.
 
 use super::super::{Revision, StoreError};
 
@@ -68,13 +68,14 @@ impl Ledger {
         })
     }
 
-    /// Whether these are the rows that it says.
-    pub(super) fn audit(&self, revisions: impl Iterator<Item = Result<Revision, StoreError>>) -> Result<(), StoreError> {
-        let mut found = Self { revision: self.revision, ..Self::default() };
-        for revision in revisions {
-            found.add(revision?);
-        }
-        if found == *self {
+    /// How many rows there are.
+    pub(super) const fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Whether the rows that were found are those that it says.
+    pub(super) fn confirm(&self, found: &Self) -> Result<(), StoreError> {
+        if (found.rows, found.sum_of_revisions) == (self.rows, self.sum_of_revisions) {
             return Ok(());
         }
         let why = format!("{} rows of {} are there, or some are older than they were", found.rows, self.rows);
@@ -90,8 +91,10 @@ mod tests {
         Revision::from_number(number)
     }
 
-    fn audit(ledger: Ledger, rows: &[u64]) -> bool {
-        ledger.audit(rows.iter().map(|number| Ok(revision(*number)))).is_ok()
+    fn agree(ledger: Ledger, rows: &[u64]) -> bool {
+        let mut found = Ledger::default();
+        rows.iter().for_each(|number| found.add(revision(*number)));
+        ledger.confirm(&found).is_ok()
     }
 
     #[test]
@@ -100,12 +103,12 @@ mod tests {
         ledger.replace(Revision::ABSENT, revision(1));
         ledger.replace(Revision::ABSENT, revision(2));
         ledger.replace(revision(1), revision(9));
-        assert!(audit(ledger, &[2, 9]));
-        assert!(!audit(ledger, &[2, 1]));
-        assert!(!audit(ledger, &[9]));
-        assert!(!audit(ledger, &[2, 9, 9]));
+        assert!(agree(ledger, &[2, 9]));
+        assert!(!agree(ledger, &[2, 1]));
+        assert!(!agree(ledger, &[9]));
+        assert!(!agree(ledger, &[2, 9, 9]));
         ledger.replace(revision(9), Revision::ABSENT);
-        assert!(audit(ledger, &[2]));
+        assert!(agree(ledger, &[2]));
     }
 
     #[test]

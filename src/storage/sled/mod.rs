@@ -12,11 +12,12 @@
 //! | `folder` | a second process, an unmounted disk, loose file modes, a torn snapshot |
 //! | `disk` | sled's flush, which is no fsync; a disk that runs full; a log that was removed |
 //! | `log` | sled's types leaking out; its threads that would wait for ever after an error |
-//! | `ledger` | rows that recovery drops without a word: their number and the sum of their revisions are kept |
+//! | `ledger`, `count` | rows that recovery drops without a word: their number and the sum of their revisions are kept, and counted after each opening |
 //! | `witness` | a tail of the log that recovery drops without a word |
 //! | `group` | two batches of one group that contradict each other |
 //! | `writer` | two mutators; an acknowledgement before its time; a second try after a failed fsync |
 
+mod count;
 mod disk;
 mod folder;
 mod group;
@@ -39,9 +40,8 @@ use tokio::sync::{Semaphore, oneshot, watch};
 use self::disk::Disk;
 use self::folder::Folder;
 use self::group::Request;
-use self::ledger::Ledger;
 use self::log::Log;
-use self::writer::{Message, Writer};
+use self::writer::{Message, Opened, Writer};
 use super::{Batch, Changes, CommitError, Condition, Feed, GET_KEYS, Key, Page, PageSize, Revision, Row, Store, StoreError, StoreStatus};
 
 /// Batches that may wait for the writer; further callers wait before they hand theirs over.
@@ -59,7 +59,7 @@ pub enum Mode {
 /// What an operator may set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SledOptions {
-    /// Memory for pages of the tree. The process takes more: with 32 MiB and a million rows, 98 MiB (measured).
+    /// Memory for pages of the tree. The process takes more: some 60 MiB at a million rows (see `docs/performance.md`).
     pub cache_bytes: u64,
     /// Free space under which writes are refused, so that the log itself never meets a full disk.
     pub reserve_bytes: u64,
@@ -96,14 +96,15 @@ struct Progress {
 }
 
 impl Default for SledOptions {
-    /// 64 MiB of cache, 64 MiB of reserve.
+    /// 40 MiB of cache, 64 MiB of reserve.
     fn default() -> Self {
-        Self { cache_bytes: 64 * 1024 * 1024, reserve_bytes: 64 * 1024 * 1024 }
+        Self { cache_bytes: 40 * 1024 * 1024, reserve_bytes: 64 * 1024 * 1024 }
     }
 }
 
 impl SledStore {
-    /// Makes or opens the store in a folder. Blocks: it reads every row and compares what it finds with the ledger.
+    /// Makes or opens the store in a folder. Blocks: it reads the log's end and counts the first rows. The others are counted
+    /// while it serves; if some are missing or older than they were, its condition is [`Condition::Fatal`] from then on.
     ///
     /// # Errors
     /// The folder is in use, is not what `mode` says, or cannot be written; rows are corrupt, missing or older than they
@@ -114,11 +115,12 @@ impl SledStore {
             Mode::OpenExisting => Folder::existing(path)?,
         };
         let disk = Disk::open(&folder, options.reserve_bytes)?;
-        let (log, ledger) = writer::open_log(&folder, &disk, options, mode)?;
-        Self::serve(folder, disk, options, log, ledger)
+        let opened = writer::open_log(&folder, &disk, options, mode)?;
+        Self::serve(folder, disk, options, opened)
     }
 
-    fn serve(folder: Folder, disk: Disk, options: &SledOptions, log: Log, ledger: Ledger) -> Result<Self, StoreError> {
+    fn serve(folder: Folder, disk: Disk, options: &SledOptions, opened: Opened) -> Result<Self, StoreError> {
+        let Opened { log, ledger, count } = opened;
         let shared = Arc::new(Shared {
             log: ArcSwapOption::from_pointee(log),
             newest_deletion: AtomicU64::new(0),
@@ -128,7 +130,7 @@ impl SledStore {
             disk,
         });
         let (inbox, messages) = mpsc::channel();
-        let writer = Writer::start(Arc::clone(&shared), messages, folder, options.clone(), ledger)?;
+        let writer = Writer::start(Arc::clone(&shared), messages, folder, options.clone(), ledger, count)?;
         Ok(Self { shared, inbox, room: Arc::new(Semaphore::new(INBOX_BATCHES)), writer: Mutex::new(Some(writer)) })
     }
 

@@ -10,6 +10,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::super::{Condition, StoreError};
+use super::count::Count;
 use super::disk::Disk;
 use super::folder::{Folder, failed};
 use super::group::{Group, Request};
@@ -24,6 +25,12 @@ const GROUP_BATCHES: usize = 256;
 const GROUP_BYTES: usize = 4 * 1024 * 1024;
 /// How often a writer without work looks whether the store is well, or well again.
 const TICK: Duration = Duration::from_secs(1);
+/// Rows that are counted before a log is believed: some 50 ms.
+pub(super) const COUNTED_AT_OPENING: usize = 16 * 1024;
+/// Rows that are counted at once from then on, and how long the writer waits for other work before it counts on: a batch
+/// that comes meanwhile waits for a millisecond or two, and some half of a core is left to others.
+const COUNTED_AT_ONCE: usize = 512;
+const COUNT_PAUSE: Duration = Duration::from_millis(1);
 
 /// What the writer is asked.
 pub(super) enum Message {
@@ -39,6 +46,8 @@ pub(super) struct Writer {
     options: SledOptions,
     /// As of the last durable group.
     ledger: Ledger,
+    /// Of the rows that the log was opened with; `None` when all of them were counted.
+    count: Option<Count>,
     /// Whether sled takes writes; if not, its log has to be opened again.
     is_sound: bool,
     /// A poisoned log is not opened again before this.
@@ -46,16 +55,27 @@ pub(super) struct Writer {
     is_closing: bool,
 }
 
-/// Opens the log, and believes it only after its rows were counted and everything recovered was synced.
-pub(super) fn open_log(folder: &Folder, disk: &Disk, options: &SledOptions, mode: Mode) -> Result<(Log, Ledger), StoreError> {
+/// A log that was opened and believed.
+pub(super) struct Opened {
+    pub(super) log: Log,
+    pub(super) ledger: Ledger,
+    /// What was counted so far, if rows are left.
+    pub(super) count: Option<Count>,
+}
+
+/// Opens the log, and believes it only after its first rows were counted (a small store's are all of them) and everything
+/// recovered was synced.
+pub(super) fn open_log(folder: &Folder, disk: &Disk, options: &SledOptions, mode: Mode) -> Result<Opened, StoreError> {
     let log = Log::open(folder, options.cache_bytes)?;
+    log.note_size(disk.log_bytes());
     if mode == Mode::CreateNew {
         let mut first = Pending::default();
         first.record(Ledger::default());
         log.write(first)?;
     }
     let ledger = log.ledger()?;
-    ledger.audit(log.rows().map(|row| row.map(|(_, row)| row.revision)))?;
+    let mut count = Count::default();
+    let is_counted = count.go_on(&log, &ledger, COUNTED_AT_OPENING)?;
     let witness = Witness::open(folder)?;
     if mode == Mode::OpenExisting {
         witness.confirm(ledger.revision)?;
@@ -63,7 +83,7 @@ pub(super) fn open_log(folder: &Folder, disk: &Disk, options: &SledOptions, mode
     disk.sync().map_err(failed(folder.path(), "cannot be synced"))?;
     witness.record(ledger.revision);
     folder.tighten()?;
-    Ok((log, ledger))
+    Ok(Opened { log, ledger, count: (!is_counted).then_some(count) })
 }
 
 impl Writer {
@@ -73,20 +93,24 @@ impl Writer {
         folder: Folder,
         options: SledOptions,
         ledger: Ledger,
+        count: Option<Count>,
     ) -> Result<JoinHandle<()>, StoreError> {
         let path = folder.path().to_owned();
         let watched = Arc::downgrade(&shared);
         spawn("store-waker", move || wake_sleepers(&watched)).map_err(failed(&path, "has no thread to serve it"))?;
         let witness = Witness::open(&folder)?;
         let next_try = Instant::now();
-        let writer = Self { shared, inbox, folder, witness, options, ledger, is_sound: true, next_try, is_closing: false };
+        let writer = Self { shared, inbox, folder, witness, options, ledger, count, is_sound: true, next_try, is_closing: false };
         spawn("store-writer", move || writer.run()).map_err(failed(&path, "has no thread to serve it"))
     }
 
     fn run(mut self) {
         while !self.is_closing {
             let group = self.next_group();
-            let served = catch_unwind(AssertUnwindSafe(|| self.serve(group)));
+            let served = catch_unwind(AssertUnwindSafe(|| {
+                self.serve(group);
+                self.count_on();
+            }));
             if served.is_err() {
                 self.fail("the writer panicked");
             }
@@ -96,7 +120,7 @@ impl Writer {
 
     /// Waits for a batch and takes what else is there. Empty: it is time to look how the store is.
     fn next_group(&mut self) -> Vec<Request> {
-        let mut message = self.inbox.recv_timeout(TICK);
+        let mut message = self.inbox.recv_timeout(if self.count.is_some() { COUNT_PAUSE } else { TICK });
         let (mut group, mut bytes) = (Vec::new(), 0);
         loop {
             match message {
@@ -143,6 +167,7 @@ impl Writer {
         self.shared.newest_deletion.fetch_max(group.newest_deletion.number(), Ordering::SeqCst);
         group.pending.record(group.ledger);
         log.write(mem::take(&mut group.pending))?;
+        log.note_size(self.shared.disk.log_bytes());
         self.sync()
     }
 
@@ -153,6 +178,9 @@ impl Writer {
     fn acknowledge(&mut self, group: Group) {
         if !group.changes.is_empty() {
             self.ledger = group.ledger;
+            if let Some(count) = &mut self.count {
+                count.follow(&group.replacements);
+            }
             self.witness.record(self.ledger.revision);
             self.shared.progress.send_modify(|progress| progress.durable = self.ledger.revision);
         }
@@ -160,6 +188,24 @@ impl Writer {
             self.shared.feed.publish(revision, changes);
         }
         group.answers.into_iter().for_each(|(request, outcome)| request.answer(outcome));
+    }
+
+    /// Counts some more of the rows that the log was opened with.
+    fn count_on(&mut self) {
+        if !self.is_sound || self.is_closing {
+            return;
+        }
+        let (Some(count), Some(log)) = (&mut self.count, self.shared.log.load_full()) else { return };
+        match count.go_on(&log, &self.ledger, COUNTED_AT_ONCE) {
+            Ok(false) => {}
+            Ok(true) => {
+                tracing::info!(rows = count.rows(), "the store's rows were counted: none is missing");
+                self.count = None;
+            }
+            // A reader's write failed: sled is opened again, and then everything is counted anew.
+            Err(StoreError::Full(_)) => {}
+            Err(other) => self.fail(&other.to_string()),
+        }
     }
 
     /// A write failed for want of room: what sled had already written only a reopening tells.
@@ -224,10 +270,10 @@ impl Writer {
         self.let_go();
         let opened = self.folder.set_aside_torn_snapshots();
         match opened.and_then(|()| open_log(&self.folder, &self.shared.disk, &self.options, Mode::OpenExisting)) {
-            Ok((log, ledger)) => {
+            Ok(opened) => {
                 // Nothing can be read meanwhile: where every write fails, at most a tenth of the time goes into openings.
                 self.next_try = Instant::now() + TICK + 9 * started_at.elapsed();
-                self.take_up(log, ledger);
+                self.take_up(opened);
                 true
             }
             Err(StoreError::Full(_)) => {
@@ -241,8 +287,9 @@ impl Writer {
         }
     }
 
-    fn take_up(&mut self, log: Log, ledger: Ledger) {
+    fn take_up(&mut self, Opened { log, ledger, count }: Opened) {
         self.is_sound = true;
+        self.count = count;
         if ledger.revision > self.ledger.revision {
             self.shared.feed.restart(ledger.revision);
         }
@@ -255,7 +302,7 @@ impl Writer {
     }
 
     /// Closes sled as soon as the last reader has left it.
-    fn let_go(&self) {
+    fn let_go(&mut self) {
         let Some(log) = self.shared.log.swap(None) else { return };
         while Arc::strong_count(&log) > 1 {
             log.wake_sleepers();
@@ -279,18 +326,19 @@ impl Writer {
     }
 
     /// The end: nothing is read or written any more. sled is left as it stands, since closing it would sync once again.
-    fn fail(&self, why: &str) {
+    fn fail(&mut self, why: &str) {
         if self.shared.condition.borrow().is_fatal() {
             return;
         }
         tracing::error!(why, "the store failed for good");
+        self.count = None;
         self.shared.condition.send_replace(Condition::fatal(why));
         mem::forget(self.shared.log.swap(None));
         self.shared.progress.send_modify(|progress| progress.halted = true);
         self.shared.feed.close();
     }
 
-    fn close(self) {
+    fn close(mut self) {
         while let Ok(Message::Commit(request)) = self.inbox.try_recv() {
             request.answer(Err(StoreError::Closed.into()));
         }

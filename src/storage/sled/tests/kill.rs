@@ -1,10 +1,11 @@
-//! Killed at any moment, while it opens too: nothing that was acknowledged is lost.
+//! Killed at any moment, while it opens or still counts, too: nothing that was acknowledged is lost, and the ledger is right.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{BufRead, BufReader, Write as _};
 use std::process::Stdio;
 
+use super::super::writer::Opened;
 use super::*;
 
 const KILLS: usize = 24;
@@ -14,7 +15,9 @@ const CHILD_TEST: &str = "storage::sled::tests::kill::child_writes_until_it_is_k
 async fn nothing_acknowledged_is_lost() {
     let folder = folder();
     let vault = folder.path().join("vault");
-    create(&vault).close().await;
+    let store = create(&vault);
+    count::fill(&store).await;
+    store.close().await;
     let mut acknowledged = HashMap::new();
     for number in 0..KILLS {
         // Some die while they start and open, the others somewhere in their writes.
@@ -34,6 +37,8 @@ async fn nothing_acknowledged_is_lost() {
         }
     }
     assert!(acknowledged.len() > 100, "{} rows are too few to show anything", acknowledged.len());
+    let (_folder, Opened { log, ledger, count }) = count::opened(&vault);
+    count::finish(count.expect("rows are left"), &log, &ledger).expect("none is missing");
 }
 
 /// Starts a writer, kills it so long after its start or its first acknowledgement, and returns what it had acknowledged.

@@ -1,5 +1,6 @@
 //! The guards around sled, each with what it is for. What every store does is in `storage::contract`.
 
+mod count;
 mod damage;
 mod full;
 mod kill;
@@ -15,6 +16,7 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 
 use super::folder::{BLOBS, LOG, SET_ASIDE, WITNESS};
+use super::ledger::Ledger;
 use super::log::Pending;
 use super::*;
 use crate::storage::{KEY_BYTES, VALUE_BYTES};
@@ -204,9 +206,9 @@ fn over(disk: impl FnOnce(&Folder) -> Disk) -> (SledStore, TempDir) {
     drop(create(directory.path()));
     let folder = Folder::existing(directory.path()).expect("a store");
     let real = Disk::open(&folder, 0).expect("a log");
-    let (log, ledger) = writer::open_log(&folder, &real, &options(), Mode::OpenExisting).expect("a log");
+    let opened = writer::open_log(&folder, &real, &options(), Mode::OpenExisting).expect("a log");
     let disk = disk(&folder);
-    (SledStore::serve(folder, disk, &options(), log, ledger).expect("a store"), directory)
+    (SledStore::serve(folder, disk, &options(), opened).expect("a store"), directory)
 }
 
 /// A pipe cannot be synced: the system refuses with EINVAL.
