@@ -6,7 +6,7 @@ use anyhow::Context;
 use strongroom::cli::{self, Arguments, CliError, Command, DevArguments, Format, InitArguments, ServerArguments};
 use strongroom::config::Config;
 use strongroom::dev::{self, Dev};
-use strongroom::memory::{Hardening, WipingAllocator, harden};
+use strongroom::memory::{Hardening, WipingAllocator, harden, keep_heap_small};
 use strongroom::seal::Argon2Parameters;
 use strongroom::server::{self, Bound, Init, Manner};
 
@@ -20,6 +20,8 @@ const DEV_LISTEN: &str = "127.0.0.1:7443";
 fn main() -> ExitCode {
     // Before anything secret is in memory.
     let hardening = harden();
+    // Before there is a second thread.
+    keep_heap_small();
     cli::parse(std::env::args_os()).map_or_else(|code| code, |arguments| dispatch(arguments, hardening))
 }
 

@@ -1,4 +1,4 @@
-//! Memory that keeps secrets to itself. The only `unsafe` of Strongroom is here, and only for four things that safe Rust cannot say.
+//! Memory that keeps secrets to itself. The only `unsafe` of Strongroom is here, and only for five things that safe Rust cannot say.
 //!
 //! | file | what |
 //! |---|---|
@@ -6,21 +6,24 @@
 //! | `arena` | [`LockedBytes32`]: a 32-byte cell for a key, wiped when dropped; [`backing`] says what kind of memory it lies in |
 //! | `chunk` | where the arena's cells come from: `memfd_secret`, else `mlock`, else ordinary memory |
 //! | `stack` | [`leaving_no_trace`]: wipes the stack that a computation used |
+//! | `heap` | [`keep_heap_small`]: the system's heap gives back what is freed |
 //! | `harden` | [`harden()`]: no core dumps, no debugger |
 //!
-//! `main` calls [`harden()`] before anything else, then everything that is a key lives in a [`LockedBytes32`], and everything
+//! `main` calls [`harden()`] and [`keep_heap_small`] before anything else, then everything that is a key lives in a [`LockedBytes32`], and everything
 //! else that is secret (passphrases, payloads, TLS buffers) is wiped by the allocator at the latest.
 
 mod allocator;
 mod arena;
 mod chunk;
 mod harden;
+mod heap;
 mod stack;
 
 pub use allocator::WipingAllocator;
 pub use arena::{LockedBytes32, backing};
 pub use chunk::Backing;
 pub use harden::{Hardening, harden};
+pub use heap::keep_heap_small;
 pub use stack::leaving_no_trace;
 
 /// The unit tests run under the allocator that the program runs under.
