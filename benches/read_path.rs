@@ -3,43 +3,30 @@
 //! is the ceiling; and one that buffers as the real server does, so that what is left is what the vault itself costs. Machines
 //! are noisy: what is printed are medians of ratios within a round.
 //!
-//! `cargo bench --bench read_path -- [--rounds N] [--seconds S] [--secrets N] [--only reveal|put]`
+//! `cargo bench --bench read_path -- [--rounds N] [--seconds S] [--secrets N] [--only reveal|put] [--shape 8x16]`
 
-#[path = "common/echo.rs"]
-mod echo;
-#[expect(dead_code, reason = "the integration tests' harness; the bench uses a part of it")]
-#[path = "../tests/integration/harness.rs"]
-mod harness;
-#[path = "common/load.rs"]
-mod load;
+#[path = "common/mod.rs"]
+mod common;
 
 use std::env;
-use std::fs;
-use std::process::Command;
 
-use echo::Manner;
-use harness::{Running, Site, workload};
-use load::{Kind, Order, Outcome};
+use common::figures::{bench, median};
+use common::harness::{Running, Site, workload};
+use common::load::{Kind, Shape};
+use common::processes::{Measured, PAYLOAD_BYTES, call, measure, order, play, start_echo};
 use strongroom::model::Environment;
 
-const ROLE: &str = "STRONGROOM_BENCH_ROLE";
-const CONNECTIONS: usize = 8;
-const CALLS: usize = 16;
-const PAYLOAD_BYTES: usize = 256;
-/// Of a second: the unit of /proc/PID/stat on Linux.
-const CLOCK_TICKS: f64 = 100.0;
+/// One call at a time, a backend's usual load, and more than two cores can take.
+const SHAPES: [Shape; 3] = [Shape { connections: 1, calls: 1 }, Shape { connections: 8, calls: 16 }, Shape { connections: 16, calls: 32 }];
+/// The one in which creations are measured, too.
+const USUAL: Shape = SHAPES[1];
 
 struct Options {
     rounds: usize,
     seconds: f64,
     secrets: u64,
     only: Option<Kind>,
-}
-
-/// One run of the load against one server.
-struct Measured {
-    outcome: Outcome,
-    cpu_us_per_call: f64,
+    shape: Option<Shape>,
 }
 
 /// The servers, in the order of a round's runs.
@@ -57,20 +44,13 @@ type Round = [Measured; SERVERS.len()];
 
 #[tokio::main]
 async fn main() {
-    let argument = || env::args().nth(1).expect("an argument");
-    match env::var(ROLE).as_deref() {
-        Ok("echo") => echo::serve(Manner::Bare, argument().as_ref(), PAYLOAD_BYTES).await,
-        Ok("tuned echo") => echo::serve(Manner::Tuned, argument().as_ref(), PAYLOAD_BYTES).await,
-        Ok("load") => {
-            let order = serde_json::from_str(&argument()).expect("an order in JSON");
-            println!("{}", serde_json::to_string(&load::run(order).await).expect("JSON"));
-        }
-        _ => drive(&options()).await,
+    if !play().await {
+        drive(&options()).await;
     }
 }
 
 fn options() -> Options {
-    let mut options = Options { rounds: 10, seconds: 2.0, secrets: 10_000, only: None };
+    let mut options = Options { rounds: 10, seconds: 2.0, secrets: 10_000, only: None, shape: None };
     let mut words = env::args().skip(1);
     while let Some(word) = words.next() {
         let mut value = || words.next().unwrap_or_else(|| panic!("{word} takes a value"));
@@ -80,10 +60,20 @@ fn options() -> Options {
             "--seconds" => options.seconds = value().parse().expect("a number of seconds"),
             "--secrets" => options.secrets = value().parse().expect("a number of secrets"),
             "--only" => options.only = Some(if value() == "put" { Kind::Put } else { Kind::Reveal }),
-            other => panic!("unknown option {other}: --rounds, --seconds, --secrets, --only"),
+            "--shape" => options.shape = Some(shape(&value())),
+            other => panic!("unknown option {other}: --rounds, --seconds, --secrets, --only, --shape"),
         }
     }
     options
+}
+
+fn shape(text: &str) -> Shape {
+    let known = SHAPES.into_iter().find(|shape| name_of(*shape) == text);
+    known.unwrap_or_else(|| panic!("unknown shape {text}: 1x1, 8x16 or 16x32"))
+}
+
+fn name_of(Shape { connections, calls }: Shape) -> String {
+    format!("{connections}x{calls}")
 }
 
 async fn drive(options: &Options) {
@@ -92,112 +82,63 @@ async fn drive(options: &Options) {
     site.make_namespace(&real, "bench", Environment::Stage).await;
     site.bind(&real, "backend", &workload("backend"), Some("bench")).await;
     let servers = [start_echo(&site, "echo"), start_echo(&site, "tuned echo"), real];
-    let order = |running: &Running, kind, run, seconds| order(&site, running, kind, run, seconds, options.secrets);
-    let filled = call(&order(&servers[Server::Real as usize], Kind::Fill, 0, 0.0));
+    let filled = call(&order(&site, &servers[Server::Real as usize], Kind::Fill, USUAL, options.secrets));
     println!("stored {} secrets of {PAYLOAD_BYTES} bytes in {:.1} s", filled.calls, filled.seconds);
-    for kind in [Kind::Reveal, Kind::Put] {
-        if options.only.is_some_and(|only| only != kind) {
-            continue;
+    // The usual shape first: it fills the store for no other.
+    for (kind, shape) in [(Kind::Reveal, USUAL), (Kind::Reveal, SHAPES[0]), (Kind::Reveal, SHAPES[2]), (Kind::Put, USUAL)] {
+        let is_asked_for = options.only.is_none_or(|only| only == kind) && options.shape.is_none_or(|only| only == shape);
+        if is_asked_for {
+            let rounds = rounds(options, &site, &servers, kind, shape);
+            report(kind, shape, &rounds);
         }
-        for running in &servers {
-            measure(running, &order(running, kind, 0, 1.0));
-        }
-        let rounds: Vec<_> = (1..=options.rounds)
-            .map(|run| {
-                // Whoever is first in a round is last in the next.
-                let mut round = SERVERS.map(|_| None);
-                for turn in 0..SERVERS.len() {
-                    let server = (run + turn) % SERVERS.len();
-                    round[server] = Some(measure(&servers[server], &order(&servers[server], kind, run as u64, options.seconds)));
-                }
-                round.map(|measured| measured.expect("each had its turn"))
-            })
-            .collect();
-        report(kind, &rounds);
     }
     let [_, _, real] = servers;
     assert!(real.stop(), "the server ends cleanly");
 }
 
-fn start_echo(site: &Site, role: &str) -> Running {
-    let mut command = Command::new(env::current_exe().expect("this program"));
-    command.env(ROLE, role).arg(site.path("strongroom.toml"));
-    Running::of(command).unwrap_or_else(|log| panic!("the echo did not start: {log}"))
-}
-
-fn order(site: &Site, running: &Running, kind: Kind, run: u64, seconds: f64, secrets: u64) -> Order {
-    let files = site.credentials(&workload("backend"));
-    let path = |path: std::path::PathBuf| path.display().to_string();
-    Order {
-        address: running.address().to_string(),
-        ca: path(files.ca),
-        certificate: path(files.certificate),
-        key: path(files.key),
-        kind,
-        run,
-        seconds,
-        connections: CONNECTIONS,
-        calls: CALLS,
-        secrets,
-        payload_bytes: PAYLOAD_BYTES,
+fn rounds(options: &Options, site: &Site, servers: &[Running; SERVERS.len()], kind: Kind, shape: Shape) -> Vec<Round> {
+    let run = |server: &Running, run, seconds| {
+        let order = common::load::Order { run, seconds, ..order(site, server, kind, shape, options.secrets) };
+        measure(server, &order)
+    };
+    for server in servers {
+        run(server, 0, 1.0);
     }
+    let round = |number| {
+        // Whoever is first in a round is last in the next.
+        let mut round = SERVERS.map(|_| None);
+        for turn in 0..SERVERS.len() {
+            let server = (number + turn) % SERVERS.len();
+            round[server] = Some(run(&servers[server], number as u64, options.seconds));
+        }
+        round.map(|measured| measured.expect("each had its turn"))
+    };
+    (1..=options.rounds).map(round).collect()
 }
 
-/// Lets a process of its own carry out an order.
-fn call(order: &Order) -> Outcome {
-    let mut command = Command::new(env::current_exe().expect("this program"));
-    let output = command.env(ROLE, "load").arg(serde_json::to_string(order).expect("JSON")).output().expect("it ran");
-    assert!(output.status.success(), "the load failed, {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).expect("an outcome in JSON")
-}
-
-fn measure(running: &Running, order: &Order) -> Measured {
-    let before = cpu_ticks(running.pid());
-    let outcome = call(order);
-    let ticks = cpu_ticks(running.pid()) - before;
-    let cpu_us_per_call = ticks / CLOCK_TICKS * 1e6 / outcome.calls.max(1) as f64;
-    Measured { outcome, cpu_us_per_call }
-}
-
-/// User and system time of a process: fields 14 and 15 of its stat (proc(5)).
-fn cpu_ticks(pid: u32) -> f64 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
-    // The name in brackets may hold spaces.
-    let fields: Vec<_> = stat.rsplit(')').next().expect("a name").split_whitespace().collect();
-    [11, 12].iter().map(|field| fields[*field].parse::<f64>().expect("a number")).sum()
-}
-
-fn report(kind: Kind, rounds: &[Round]) {
+fn report(kind: Kind, shape: Shape, rounds: &[Round]) {
     let name = if kind == Kind::Reveal { "reveal" } else { "put" };
-    let rate = |of: &Measured| of.outcome.calls as f64 / of.outcome.seconds;
     let cpu = |of: &Measured| of.cpu_us_per_call;
     let p50 = |of: &Measured| of.outcome.p50_us as f64;
     let p99 = |of: &Measured| of.outcome.p99_us as f64;
-    let bench = |what: &str, of: &dyn Fn(&Round) -> f64, unit: &str| {
-        let value = median(rounds.iter().map(of).collect());
-        println!("BENCH {{\"name\":\"{what}_8x16\",\"value\":{value:.3},\"unit\":\"{unit}\"}}");
+    let print = |what: &str, of: &dyn Fn(&Round) -> f64, unit: &str| {
+        bench(&format!("{what}_{}", name_of(shape)), median(rounds.iter().map(of).collect()), unit);
     };
     for (echo, over) in [(Server::Echo, "over_echo"), (Server::TunedEcho, "over_tuned_echo")] {
         let ratio = |what: &str, figure: fn(&Measured) -> f64| {
-            bench(&format!("{name}_{what}{over}"), &|round| figure(&round[Server::Real as usize]) / figure(&round[echo as usize]), "ratio");
+            print(&format!("{name}_{what}{over}"), &|round| figure(&round[Server::Real as usize]) / figure(&round[echo as usize]), "ratio");
         };
-        ratio("", rate);
+        ratio("", Measured::calls_per_s);
         ratio("cpu_", cpu);
         ratio("p99_", p99);
     }
     for (server, prefix) in [(Server::Real, ""), (Server::Echo, "echo_"), (Server::TunedEcho, "tuned_echo_")] {
         let plain = |what: &str, figure: fn(&Measured) -> f64, unit: &str| {
-            bench(&format!("{prefix}{name}_{what}"), &|round| figure(&round[server as usize]), unit);
+            print(&format!("{prefix}{name}_{what}"), &|round| figure(&round[server as usize]), unit);
         };
-        plain("calls_per_s", rate, "calls/s");
+        plain("calls_per_s", Measured::calls_per_s, "calls/s");
         plain("cpu_us", cpu, "us");
         plain("p50_us", p50, "us");
         plain("p99_us", p99, "us");
     }
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    if values.len().is_multiple_of(2) { (values[middle - 1] + values[middle]) / 2.0 } else { values[middle] }
 }

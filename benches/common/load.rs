@@ -10,6 +10,9 @@ use strongroom::api::{CreateSecretRequest, RevealSecretRequest};
 use strongroom::client::tls::{ClientFiles, ClientTls, Timeouts, connect};
 use tonic::transport::Channel;
 
+/// How often a long load says how far it is.
+const PROGRESS: Duration = Duration::from_secs(10);
+
 /// What is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Kind {
@@ -21,6 +24,13 @@ pub(crate) enum Kind {
     Fill,
 }
 
+/// How the calls come: so many connections, with so many calls in flight on each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Shape {
+    pub(crate) connections: usize,
+    pub(crate) calls: usize,
+}
+
 /// An order for the load process, as JSON in its first argument.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Order {
@@ -29,11 +39,10 @@ pub(crate) struct Order {
     pub(crate) certificate: String,
     pub(crate) key: String,
     pub(crate) kind: Kind,
-    /// Distinguishes the names that this run creates from those of other runs.
+    pub(crate) shape: Shape,
+    /// Distinguishes the names that this run creates or draws from those of other runs.
     pub(crate) run: u64,
     pub(crate) seconds: f64,
-    pub(crate) connections: usize,
-    pub(crate) calls: usize,
     pub(crate) secrets: u64,
     pub(crate) payload_bytes: usize,
 }
@@ -56,24 +65,33 @@ pub(crate) async fn run(order: Order) -> Outcome {
     let end = begin + Duration::from_secs_f64(order.seconds);
     let callers: Vec<_> = channels
         .iter()
-        .flat_map(|channel| std::iter::repeat_n(channel, order.calls))
+        .flat_map(|channel| std::iter::repeat_n(channel, order.shape.calls))
         .map(|channel| tokio::spawn(caller(order.clone(), SecretServiceClient::new(channel.clone()), next.clone(), end)))
         .collect();
+    let progress = (order.kind == Kind::Fill).then(|| tokio::spawn(tell_progress(next.clone(), order.secrets)));
     let mut latencies = Vec::new();
     for caller in callers {
         latencies.extend(caller.await.expect("no call failed"));
     }
     let seconds = begin.elapsed().as_secs_f64();
+    progress.inspect(tokio::task::JoinHandle::abort);
     latencies.sort_unstable();
     let quantile = |of: usize| latencies.get(latencies.len() * of / 100).copied().unwrap_or(0);
     Outcome { calls: latencies.len() as u64, seconds, p50_us: quantile(50), p99_us: quantile(99) }
+}
+
+async fn tell_progress(next: Arc<AtomicU64>, secrets: u64) {
+    loop {
+        tokio::time::sleep(PROGRESS).await;
+        eprintln!("stored {} of {secrets} secrets", next.load(Ordering::Relaxed).min(secrets));
+    }
 }
 
 async fn connect_all(order: &Order) -> Vec<Channel> {
     let files = ClientFiles { roots: (&order.ca).into(), certificate: (&order.certificate).into(), key: (&order.key).into() };
     let tls = ClientTls::from_files(&files, "spiffe://apps.test/strongroom".parse().expect("an id")).expect("files of the site");
     let mut channels = Vec::new();
-    for _ in 0..order.connections {
+    for _ in 0..order.shape.connections {
         channels.push(connect(&order.address, &tls, Timeouts::default()).await.expect("connected"));
     }
     channels
@@ -93,8 +111,7 @@ async fn caller(order: Arc<Order>, mut client: SecretServiceClient<Channel>, nex
         let begin = Instant::now();
         match order.kind {
             Kind::Reveal => {
-                // A step that shares no factor with any plausible number of secrets visits all of them.
-                let name = format!("bench/s/{}", number.wrapping_mul(7_919) % order.secrets);
+                let name = format!("bench/s/{}", drawn(order.run, number) % order.secrets);
                 let answer = client.reveal_secret(RevealSecretRequest { name, ..Default::default() }).await.expect("revealed");
                 assert_eq!(answer.into_inner().payload.len(), order.payload_bytes);
             }
@@ -103,6 +120,14 @@ async fn caller(order: Arc<Order>, mut client: SecretServiceClient<Channel>, nex
         }
         latencies.push(u64::try_from(begin.elapsed().as_micros()).unwrap_or(u64::MAX));
     }
+}
+
+/// As good as drawn, but the same in each run of this number: the finalizer of `SplitMix64`.
+const fn drawn(run: u64, number: u64) -> u64 {
+    let mut bits = (run << 40).wrapping_add(number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ (bits >> 31)
 }
 
 fn new_secret(order: &Order, name: String) -> CreateSecretRequest {

@@ -53,7 +53,7 @@ bounds! {
     REQUEST_TIMEOUT_S = "limits.request_timeout_s", Some(30), 1 => 300;
     DRAIN_TIMEOUT_S = "limits.drain_timeout_s", Some(20), 1 => 300;
     PAGE_MAX_ITEMS = "limits.page_max_items", Some(limits::PAGE_ITEMS as u64), 10 => limits::PAGE_ITEMS as u64;
-    STORE_CACHE_BYTES = "store.cache_bytes", Some(64 * MIB), 8 * MIB => 64 * GIB;
+    STORE_CACHE_BYTES = "store.cache_bytes", Some(40 * MIB), 8 * MIB => 64 * GIB;
     STORE_RESERVE_BYTES = "store.reserve_bytes", Some(64 * MIB), 16 * MIB => 64 * GIB;
     AUDIT_SEGMENT_BYTES = "audit.segment_bytes", Some(16 * MIB), MIB => 64 * MIB;
     AUDIT_RESERVE_BYTES = "audit.reserve_bytes", Some(256 * KIB), 64 * KIB => 512 * KIB;
