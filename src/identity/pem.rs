@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rustls_pki_types::pem::PemObject;
@@ -33,13 +33,13 @@ pub fn load_crls(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static
 /// The one private key of a PEM file (PKCS#8, SEC 1 or PKCS#1).
 ///
 /// # Errors
-/// Unreadable, readable by others than its owner, not PEM, or not exactly one key.
+/// Unreadable, readable by whom it should not be, not PEM, or not exactly one key.
 pub fn load_private_key(path: &Path) -> Result<PrivateKeyDer<'static>, IdentityError> {
     let refused = |why| IdentityError::File { path: path.to_owned(), why };
     let file = File::open(path).map_err(|source| IdentityError::Read { path: path.to_owned(), source })?;
     // Of the open file, not of the path, which may name another one by now.
     let metadata = file.metadata().map_err(|source| IdentityError::Read { path: path.to_owned(), source })?;
-    if metadata.permissions().mode() & 0o077 != 0 {
+    if !is_private(metadata.mode(), metadata.uid(), rustix::process::geteuid().as_raw()) {
         return Err(refused("other users may read this private key: chmod 600 it"));
     }
     let content = read(file, path)?;
@@ -50,6 +50,14 @@ pub fn load_private_key(path: &Path) -> Result<PrivateKeyDer<'static>, IdentityE
         (Some(Ok(_)), Some(Ok(_))) => Err(refused("holds more than one private key")),
         _ => Err(refused(NOT_PEM)),
     }
+}
+
+/// Whether the owner alone may read it. A file of root's may also be read by a group, if this process is not root: there is no
+/// other way in which a service's manager hands a key to a user that may not change it. A credential of systemd shows the access
+/// list that names the user as bits of the group, and a secret of Kubernetes belongs to the pod's group.
+const fn is_private(mode: u32, owner: u32, this_user: u32) -> bool {
+    let forbidden = if owner == 0 && this_user != 0 { 0o037 } else { 0o077 };
+    mode & forbidden == 0
 }
 
 const NOT_PEM: &str = "is not well-formed PEM";
@@ -75,6 +83,7 @@ fn read(file: File, path: &Path) -> Result<Zeroizing<Vec<u8>>, IdentityError> {
 #[cfg(test)]
 mod tests {
     use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
 
     use super::*;
 
@@ -98,6 +107,20 @@ mod tests {
         for mode in [0o600, 0o400] {
             let (_folder, path) = file(KEY, mode);
             assert!(load_private_key(&path).is_ok(), "{mode:o}");
+        }
+    }
+
+    #[test]
+    fn a_group_may_read_what_root_hands_to_another_user_and_nothing_else() {
+        const ROOT: u32 = 0;
+        for mode in [0o100_400, 0o100_440, 0o100_600, 0o100_640] {
+            assert!(is_private(mode, ROOT, 65_532), "{mode:o}");
+            assert_eq!(is_private(mode, ROOT, ROOT), mode & 0o077 == 0, "{mode:o} of root's for root");
+            assert_eq!(is_private(mode, 65_532, 65_532), mode & 0o077 == 0, "{mode:o} of one's own");
+            assert_eq!(is_private(mode, 1_000, 65_532), mode & 0o077 == 0, "{mode:o} of another's");
+        }
+        for mode in [0o404, 0o444, 0o420, 0o460, 0o450, 0o660, 0o644] {
+            assert!(!is_private(mode, ROOT, 65_532), "{mode:o}");
         }
     }
 
