@@ -48,9 +48,11 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 fn serve(arguments: &ServerArguments, hardening: Hardening) -> anyhow::Result<()> {
     let config = Config::load(&arguments.config)?;
     server::log_to_stderr(config.log);
+    // Before there are threads.
+    let passed = server::passed_listener()?;
     runtime()?.block_on(async {
         let stop = server::stop_signal()?;
-        let bound = Bound::new(config, Manner { hardening, reflection: false }).await?;
+        let bound = Bound::new(config, Manner { hardening, reflection: false }, passed).await?;
         server::reload_on_hangup(bound.reload())?;
         if let Some(address) = bound.operations_address() {
             eprintln!("strongroom: health and metrics on http://{address}");

@@ -14,7 +14,6 @@ const LISTEN: &str = "127.0.0.1:7443";
 const OPERATIONS_LISTEN: &str = "127.0.0.1:7444";
 const DATA_FOLDER: &str = "/var/lib/strongroom";
 const AUDIT_FOLDER: &str = "/var/log/strongroom";
-const HOST_NAME: &str = "/proc/sys/kernel/hostname";
 const NODE_BYTES: usize = 64;
 
 /// What a message needs besides the payload: the metadata, and as much again for names and framing.
@@ -77,7 +76,7 @@ fn operations(raw: &RawOperations) -> Result<Option<SocketAddr>, Refused> {
 }
 
 fn node(typed: Option<String>) -> Result<String, Refused> {
-    let name = typed.or_else(|| std::fs::read_to_string(HOST_NAME).ok().map(|text| text.trim_end().to_owned())).unwrap_or_default();
+    let name = typed.unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned());
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
     if !(1..=NODE_BYTES).contains(&name.len()) || !name.bytes().all(fits) || name.starts_with('.') {
         let problem =

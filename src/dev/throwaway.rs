@@ -44,7 +44,7 @@ impl<'a> Throwaway<'a> {
                 init(&config, Init { passphrase, cost, administrators: vec![people::ADMIN.id()], single_administrator: true }).await?;
             folder.write_config(Some(made))?;
         }
-        let bound = Bound::new(folder.config()?, Manner { hardening, reflection: true }).await?;
+        let bound = Bound::new(folder.config()?, Manner { hardening, reflection: true }, None).await?;
         let address = bound.address()?;
         folder.write_profiles(address)?;
         let (stop, stopped) = oneshot::channel::<()>();

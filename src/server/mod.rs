@@ -9,12 +9,14 @@
 //! | `gather` | replies that are ready together leave in one write |
 //! | `work` | what goes on beside the requests: summaries, the vault's own work, health, a failing disk |
 //! | `logging` | the operational log |
+//! | `systemd` | what systemd hands over and wants to hear |
 
 mod gather;
 mod init;
 mod logging;
 mod parts;
 mod reload;
+mod systemd;
 mod tls;
 mod work;
 
@@ -32,6 +34,7 @@ use tonic::transport::Server;
 pub use gather::Gathered;
 pub use init::{Init, init};
 pub use logging::log_to_stderr;
+pub use systemd::passed_listener;
 
 use crate::audit::AuditError;
 use crate::config::{Config, ConfigError};
@@ -78,6 +81,20 @@ pub enum ServerError {
         #[source]
         source: std::io::Error,
     },
+    /// What systemd passed is no listener of this server's.
+    #[error("systemd did not pass one TCP socket, as it must: {0}; strongroom.socket opens one, with `ListenStream=`")]
+    Passed(String),
+    /// Systemd listens where the configuration does not say.
+    #[error(
+        "systemd listens on {found}, but `listen` in the configuration is {wanted}: write the one address into both, here and \
+         as `ListenStream=` of strongroom.socket"
+    )]
+    PassedElsewhere {
+        /// Where it listens.
+        found: SocketAddr,
+        /// What the configuration says.
+        wanted: SocketAddr,
+    },
     /// The HTTP/2 server.
     #[error("the server failed")]
     Serve(#[from] tonic::transport::Error),
@@ -111,11 +128,11 @@ pub struct Bound {
 }
 
 impl Bound {
-    /// Opens everything and binds the address. The vault begins sealed.
+    /// Opens everything and binds the address, or takes the listener that was passed. The vault begins sealed.
     ///
     /// # Errors
     /// Each [`ServerError`] but those of serving.
-    pub async fn new(config: Config, manner: Manner) -> Result<Self, ServerError> {
+    pub async fn new(config: Config, manner: Manner, passed: Option<std::net::TcpListener>) -> Result<Self, ServerError> {
         let config = Arc::new(config);
         let mut parts = Parts::open(&config).await?;
         // Looked at before they are read: what changes in between is seen as a change.
@@ -123,7 +140,10 @@ impl Bound {
         let highest = std::mem::take(&mut parts.highest_lists);
         let live = Arc::new(LiveTls::new(tls::load(&config, parts.clock.clone())?, highest)?);
         note_in_force(&parts.audit, &parts.vault, &live).await?;
-        let listener = bind(config.listen).await?;
+        let listener = match passed {
+            Some(passed) => systemd::adopt(passed, config.listen)?,
+            None => bind(config.listen).await?,
+        };
         let operations = match config.operations {
             Some(address) => Some(bind(address).await?),
             None => None,
@@ -162,6 +182,7 @@ impl Bound {
         let (end, ending) = watch::channel(false);
         let failed = work::start(&parts, live.clone(), end.clone(), stop);
         tokio::spawn(work::until(ending.clone(), reload.run(asked)));
+        tokio::spawn(systemd::tell(parts.vault.openings(), ending.clone()));
         let services = services(&config, manner, &parts);
         let watched = watched(&config, &services, &live, ending.clone());
         let report = work::strangers(parts.gate.clone(), watched.strangers.clone());

@@ -34,6 +34,7 @@
 //! | `shape` | what no field of the API may be |
 //! | `stage` | a server that several tests share |
 //! | `story` | the smallest story: made, opened, stored, read, restarted |
+//! | `systemd` | a socket that is passed, and what systemd is told |
 //! | `wire` | calls as bytes on the wire |
 
 mod attacks;
@@ -68,4 +69,5 @@ mod secrets;
 mod shape;
 mod stage;
 mod story;
+mod systemd;
 mod wire;
