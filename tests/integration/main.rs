@@ -7,6 +7,7 @@
 //! | `canary` | a token in every field of every call, searched for in everything written and answered |
 //! | `cli` | the program as people and scripts use it |
 //! | `crowd` | how many may connect and call, in all and of one principal; how a server ends |
+//! | `deploy` | the units, the container file and the firewall in `deploy/` |
 //! | `documents` | what README and docs say is what is there |
 //! | `faults` | log or store cannot be written |
 //! | `flood` | strangers and denied callers, over and over |
@@ -18,6 +19,7 @@
 //! | `layers` | no module imports what lies above or beside it |
 //! | `limits` | bounds at their edge |
 //! | `lists` | what lists and look-ups show, against an evaluator of its own |
+//! | `manifests` | what Kubernetes is given |
 //! | `matrix` | every RPC × identity × sealed or open |
 //! | `names` | names have one spelling, and nothing in them means more than itself |
 //! | `operations` | health and metrics over plain HTTP |
@@ -42,6 +44,7 @@ mod boundaries;
 mod canary;
 mod cli;
 mod crowd;
+mod deploy;
 mod documents;
 mod faults;
 mod flood;
@@ -53,6 +56,7 @@ mod kill;
 mod layers;
 mod limits;
 mod lists;
+mod manifests;
 mod matrix;
 mod names;
 mod operations;
