@@ -21,6 +21,7 @@
 //! | [`config`], [`server`] | what was typed becomes what is meant; the parts put together, run and drained |
 //! | [`client`], [`cli`] | what a backend in Rust uses; the command line on top of it and of the small CA |
 //! | [`dev`] | the throwaway vault and the story that it tells |
+//! | [`doctor`] | whether a host is set up as it should be |
 //!
 //! A backend needs [`client`] and [`model`] alone. Which module may import which is in `docs/design.md`, and tested.
 
@@ -32,6 +33,7 @@ pub mod client;
 pub mod config;
 pub mod crypto;
 pub mod dev;
+pub mod doctor;
 pub mod gate;
 pub mod identity;
 pub mod memory;

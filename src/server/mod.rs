@@ -35,6 +35,7 @@ pub use gather::Gathered;
 pub use init::{Init, init};
 pub use logging::log_to_stderr;
 pub use systemd::passed_listener;
+pub use tls::load_tls;
 
 use crate::audit::AuditError;
 use crate::config::{Config, ConfigError};
@@ -138,7 +139,7 @@ impl Bound {
         // Looked at before they are read: what changes in between is seen as a change.
         let marks = reload::marks(&config);
         let highest = std::mem::take(&mut parts.highest_lists);
-        let live = Arc::new(LiveTls::new(tls::load(&config, parts.clock.clone())?, highest)?);
+        let live = Arc::new(LiveTls::new(tls::load_tls(&config, parts.clock.clone())?, highest)?);
         note_in_force(&parts.audit, &parts.vault, &live).await?;
         let listener = match passed {
             Some(passed) => systemd::adopt(passed, config.listen)?,

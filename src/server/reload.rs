@@ -87,7 +87,7 @@ impl Reload {
 
     async fn read_again(&self) {
         let (config, clock, live) = (self.config.clone(), self.clock.clone(), self.live.clone());
-        let read = move || tls::load(&config, clock).and_then(|tls| live.replace(tls));
+        let read = move || tls::load_tls(&config, clock).and_then(|tls| live.replace(tls));
         let refused = match tokio::task::spawn_blocking(read).await {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(tls::explain(&error)),

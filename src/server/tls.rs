@@ -6,8 +6,11 @@ use crate::config::{Config, Revocation as Configured, Trust};
 use crate::identity::{IdentityError, Revocation, ServerTls, TrustAnchor, load_certificates, load_crls, load_private_key};
 use crate::model::{Clock, Timestamp};
 
-/// Reads the files, and checks that they can serve.
-pub(super) fn load(config: &Config, clock: Arc<dyn Clock>) -> Result<ServerTls, IdentityError> {
+/// Reads the files of certificates, keys and lists, and checks that they can serve.
+///
+/// # Errors
+/// What keeps the server from starting with them.
+pub fn load_tls(config: &Config, clock: Arc<dyn Clock>) -> Result<ServerTls, IdentityError> {
     let chain = load_certificates(&config.tls.certificate)?;
     let key = load_private_key(&config.tls.key)?;
     let anchors = config.tls.trust.iter().map(|trust| anchor(trust, clock.now())).collect::<Result<Vec<_>, _>>()?;
