@@ -3,9 +3,10 @@
 use std::process::ExitCode;
 
 use anyhow::Context;
-use strongroom::cli::{self, Arguments, CliError, Command, DevArguments, Format, InitArguments, ServerArguments};
+use strongroom::cli::{self, Arguments, CliError, Command, DevArguments, DoctorArguments, Format, Global, InitArguments, ServerArguments};
 use strongroom::config::Config;
 use strongroom::dev::{self, Dev};
+use strongroom::doctor::{self, Finding};
 use strongroom::memory::{Hardening, WipingAllocator, harden, keep_heap_small};
 use strongroom::seal::Argon2Parameters;
 use strongroom::server::{self, Bound, Init, Manner};
@@ -31,6 +32,7 @@ fn dispatch(arguments: Arguments, hardening: Hardening) -> ExitCode {
         Command::Client(command) => return cli::run(&global, command),
         Command::Pki(arguments) => return cli::run_pki(&global, arguments),
         Command::Completion { shell } => return cli::complete(shell),
+        Command::Doctor(arguments) => return examine(&global, &arguments),
         Command::Server(arguments) => serve(&arguments, hardening),
         Command::Init(arguments) => init(arguments, global.output),
         Command::Dev(arguments) => develop(arguments, hardening),
@@ -78,6 +80,27 @@ fn init(arguments: InitArguments, output: Format) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+fn examine(global: &Global, arguments: &DoctorArguments) -> ExitCode {
+    let asked = cli::chosen_profile(global).and_then(|profile| {
+        let runtime = runtime().map_err(|error| CliError::Host(format!("{error:#}")))?;
+        Ok(runtime.block_on(doctor::examine(&arguments.config, profile.as_ref())))
+    });
+    match asked {
+        Ok(report) => {
+            let rows = report.items.iter().flat_map(rows).collect();
+            cli::judge(global.output, &report, &["VERDICT", "CHECK", "FOUND"], rows, report.is_good(arguments.strict))
+        }
+        Err(error) => cli::fail(&error, global.output),
+    }
+}
+
+/// A row for what was found, and one for what to do.
+fn rows(finding: &Finding) -> Vec<Vec<String>> {
+    let found = vec![finding.verdict.word().to_owned(), finding.check.word().to_owned(), finding.found.clone()];
+    let advice = vec![String::new(), String::new(), format!("-> {}", finding.advice)];
+    if finding.advice.is_empty() { vec![found] } else { vec![found, advice] }
 }
 
 fn develop(arguments: DevArguments, hardening: Hardening) -> anyhow::Result<()> {

@@ -70,6 +70,8 @@ pub enum Command {
     Pki(PkiArguments),
     /// Run a throwaway vault with certificates of its own, to try things out
     Dev(DevArguments),
+    /// See whether this host is set up as it should be
+    Doctor(DoctorArguments),
     /// A command for a vault that runs.
     #[command(flatten)]
     Client(ClientCommand),
@@ -106,6 +108,30 @@ pub struct InitArguments {
     #[arg(long)]
     pub single_administrator: bool,
 }
+
+/// `doctor`.
+#[derive(Debug, Args)]
+#[command(after_help = DOCTOR_HELP)]
+pub struct DoctorArguments {
+    /// The server's configuration
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Be content with PASS alone: fail for WARN and UNKNOWN, too
+    #[arg(long)]
+    pub strict: bool,
+}
+
+const DOCTOR_HELP: &str = "\
+Runs on the server's host, as root or as the user that runs the server: what it cannot see it calls UNKNOWN, never PASS. It changes \
+nothing. It tries the server's port without a certificate and with TLS 1.2, and the audit log shows both as refused.
+
+With a profile it asks the server as its holder, who needs `operate` and `audit` on the vault to see all; the profile's address is not \
+used, but the one of the configuration. Exit code 8 if a check failed.
+
+Examples:
+  strongroom doctor --config /etc/strongroom/strongroom.toml
+  strongroom doctor --config /etc/strongroom/strongroom.toml --profile doctor.toml --strict
+  strongroom doctor --config /etc/strongroom/strongroom.toml --output json | jq -r '.items[] | select(.verdict == \"FAIL\") | .found'";
 
 /// `dev`.
 #[derive(Debug, Args)]

@@ -22,7 +22,11 @@ Exit codes:
   4  denied
   5  conflict: it exists already, has changed meanwhile, or is in the wrong state
   6  sealed, unavailable, not reachable, or too slow: try again later
-  7  invalid input";
+  7  invalid input
+  8  doctor: a check failed; with --strict, also one that warned or could not see";
+
+/// The exit code of `doctor` where not all is good.
+pub(super) const NOT_GOOD: u8 = 8;
 
 /// Why a command did not do what it should.
 #[derive(Debug, thiserror::Error)]
@@ -188,7 +192,7 @@ mod tests {
         assert_eq!(CliError::from(ClientError::Unreachable { address: String::new(), problem: String::new() }).exit_code(), 6);
         assert_eq!(CliError::from(ClientError::Invalid { field: "a", why: "b" }).exit_code(), 7);
         assert_eq!((CliError::Usage(String::new()).exit_code(), CliError::Declined.exit_code()), (2, 1));
-        (0..=7).for_each(|code| assert!(EXIT_CODES.contains(&format!("\n  {code}  ")), "{code}"));
+        (0..=NOT_GOOD).for_each(|code| assert!(EXIT_CODES.contains(&format!("\n  {code}  ")), "{code}"));
     }
 
     // immune: row-43

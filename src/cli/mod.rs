@@ -33,10 +33,11 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
+use serde::Serialize;
 
 use crate::client::{Client, Profile};
 
-pub use args::{Arguments, ClientCommand, Command, DevArguments, Global, InitArguments, ServerArguments, Shell};
+pub use args::{Arguments, ClientCommand, Command, DevArguments, DoctorArguments, Global, InitArguments, ServerArguments, Shell};
 pub use errors::CliError;
 pub use input::new_passphrase;
 pub use output::{Format, Printer};
@@ -105,6 +106,25 @@ pub fn complete(shell: Shell) -> ExitCode {
 pub fn fail(error: &CliError, format: Format) -> ExitCode {
     eprintln!("{}", error.render(format).trim_end());
     ExitCode::from(error.exit_code())
+}
+
+/// The profile that was chosen, if one was.
+///
+/// # Errors
+/// It cannot be used.
+pub fn chosen_profile(global: &Global) -> Result<Option<Profile>, CliError> {
+    let path = profile_path(global.profile.clone(), std::env::var_os(PROFILE_VARIABLE)).ok();
+    Ok(path.map(|path| Profile::read(&path)).transpose()?)
+}
+
+/// Prints a judgement: its rows for people, or all of it for a program. Returns the exit code: 0, or 8 if it is not good.
+#[must_use]
+pub fn judge(format: Format, judgement: &impl Serialize, heads: &[&str], rows: Vec<Vec<String>>, good: bool) -> ExitCode {
+    match output::rows(format, judgement, heads, rows) {
+        Ok(()) if good => ExitCode::SUCCESS,
+        Ok(()) => ExitCode::from(errors::NOT_GOOD),
+        Err(error) => fail(&error, format),
+    }
 }
 
 fn perform(global: &Global, command: ClientCommand) -> Result<(), CliError> {

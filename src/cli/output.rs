@@ -77,6 +77,15 @@ impl Printer {
     }
 }
 
+/// Rows under heads for people; for programs the whole that they tell of.
+pub(super) fn rows(format: Format, whole: &impl Serialize, heads: &[&str], rows: Vec<Vec<String>>) -> Result<(), CliError> {
+    let heads = heads.iter().map(|head| (*head).to_owned()).collect();
+    match format {
+        Format::Json => print(json_text(&serde_json::to_value(whole).unwrap_or(Value::Null)).as_bytes()),
+        Format::Table => print(table(std::iter::once(heads).chain(rows)).as_bytes()),
+    }
+}
+
 /// Text that shows what it holds: control, invisible and direction-changing characters and the backslash are escaped.
 pub(super) fn shown(text: &str) -> String {
     text.escape_debug().to_string().replace("\\\"", "\"").replace("\\'", "'")

@@ -8,6 +8,7 @@
 //! | `cli` | the program as people and scripts use it |
 //! | `crowd` | how many may connect and call, in all and of one principal; how a server ends |
 //! | `deploy` | the units, the container file and the firewall in `deploy/` |
+//! | `doctor` | what `strongroom doctor` finds on a good host, and on one with one fault |
 //! | `documents` | what README and docs say is what is there |
 //! | `faults` | log or store cannot be written |
 //! | `flood` | strangers and denied callers, over and over |
@@ -45,6 +46,7 @@ mod canary;
 mod cli;
 mod crowd;
 mod deploy;
+mod doctor;
 mod documents;
 mod faults;
 mod flood;
