@@ -91,7 +91,7 @@ fn without_configuration(error: &ConfigError) -> Report {
         true => Check::Configuration.unknown(&Unseen::new(told, AS_ROOT)),
         false => Check::Configuration.fail(told, "correct it: the server would not start with it"),
     };
-    Report::new(vec![finding], &Unseen::new("the configuration, which says where to look, cannot be used", "correct it first"))
+    Report::new(vec![finding], &Unseen::new("the configuration, which says where to look, cannot be used", "see `configuration` above"))
 }
 
 const AS_ROOT: &str = "run doctor as root, or as the user that runs the server";
