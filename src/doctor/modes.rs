@@ -29,7 +29,7 @@ pub(super) fn owner(folder: &Path) -> Option<u32> {
 pub(super) fn check(config: &Config) -> Vec<Finding> {
     let server = owner(&config.data_folder);
     let key = &config.tls.key;
-    let key_seen = fs::metadata(key).map(|metadata| vec![entry(key, &metadata)]);
+    let key_seen = fs::metadata(key).map(|metadata| vec![as_handed_over(entry(key, &metadata), server)]);
     // Root may have put it there for the server to get it from a service manager.
     let key_owners: Vec<_> = server.into_iter().chain([0]).collect();
     let folder = |path: &Path| judge(path, walk(path), &owner(path).into_iter().collect::<Vec<_>>());
@@ -38,6 +38,13 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
 
 fn entry(path: &Path, metadata: &Metadata) -> Entry {
     Entry { path: path.to_owned(), mode: metadata.mode() & 0o7777, owner: metadata.uid() }
+}
+
+/// A key of root's that a group may read is how service managers hand one to another user; the server takes it, too
+/// (`identity::load_private_key`).
+fn as_handed_over(entry: Entry, server: Option<u32>) -> Entry {
+    let handed_over = entry.owner == 0 && server.is_some_and(|server| server != 0);
+    Entry { mode: if handed_over { entry.mode & !0o040 } else { entry.mode }, ..entry }
 }
 
 /// The folder and all below it. Where a link leads is not followed.
@@ -111,6 +118,20 @@ mod tests {
 
     use super::*;
     use crate::doctor::Verdict;
+
+    /// What is left of a key's mode.
+    fn left(mode: u32, owner: u32, server: u32) -> u32 {
+        as_handed_over(Entry { path: PathBuf::new(), mode, owner }, Some(server)).mode & 0o077
+    }
+
+    #[test]
+    fn a_key_of_roots_that_a_group_may_read_is_how_it_is_handed_over() {
+        assert_eq!([left(0o440, 0, 65_532), left(0o640, 0, 65_532), left(0o600, 7, 7)], [0; 3]);
+        assert_ne!(left(0o444, 0, 65_532), 0);
+        assert_ne!(left(0o460, 0, 65_532), 0);
+        assert_ne!(left(0o440, 0, 0), 0, "root needs no group");
+        assert_ne!(left(0o440, 7, 7), 0);
+    }
 
     fn verdict(mode: u32, owner: u32) -> Verdict {
         let entries = vec![Entry { path: "data".into(), mode: 0o700, owner: 7 }, Entry { path: "data/db".into(), mode, owner }];
