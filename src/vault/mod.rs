@@ -20,6 +20,8 @@
 //! | `page` | page tokens |
 
 mod error;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod key;
 mod lifecycle;
 mod namespace;
