@@ -24,7 +24,7 @@ use strongroom::client::Credentials;
 use strongroom::client::tls::ClientFiles;
 use strongroom::model::Environment;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 const KIND: &str = "STRONGROOM_BENCH_FLOOD";
 /// Connections that flood.
@@ -139,9 +139,16 @@ async fn over_and_over(kind: Flood, address: SocketAddr, files: ClientFiles, end
     }
 }
 
+/// From another address of the loopback than the good client's: places for handshakes go by address.
+async fn stranger(address: SocketAddr) -> std::io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind("127.0.0.2:0".parse().expect("an address"))?;
+    socket.connect(address).await
+}
+
 async fn garbage(address: SocketAddr, end: Instant) {
     while Instant::now() < end {
-        let Ok(mut stream) = TcpStream::connect(address).await else { continue };
+        let Ok(mut stream) = stranger(address).await else { continue };
         let _ = stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
         let _ = stream.read_to_end(&mut Vec::new()).await;
     }
@@ -149,7 +156,7 @@ async fn garbage(address: SocketAddr, end: Instant) {
 
 async fn idle(address: SocketAddr, end: Instant) {
     while Instant::now() < end {
-        let Ok(mut stream) = TcpStream::connect(address).await else { continue };
+        let Ok(mut stream) = stranger(address).await else { continue };
         let left = end.saturating_duration_since(Instant::now());
         let _ = tokio::time::timeout(left, stream.read_to_end(&mut Vec::new())).await;
     }
