@@ -16,6 +16,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use attacks::{Flood, flood, knock};
+use clap::Parser;
 use common::figures::{bench, median};
 use common::harness::{Running, Site, server_id, workload};
 use common::load::{Kind, Shape};
@@ -39,10 +40,21 @@ const GOOD: Shape = Shape { connections: 2, calls: 2 };
 const GARBAGE: &str = "garbage";
 const IDLE: &str = "idle_connections";
 
+/// What a good client feels under floods.
+#[derive(Parser)]
 struct Options {
+    /// Measurements of each flood, of which the median counts.
+    #[arg(long, default_value_t = 5)]
     rounds: usize,
+    /// How long each takes.
+    #[arg(long, default_value_t = 2.0)]
     seconds: f64,
+    /// Only this flood, e.g. ping.
+    #[arg(long)]
     only: Option<String>,
+    /// What `cargo bench` says.
+    #[arg(long, hide = true)]
+    bench: bool,
 }
 
 #[tokio::main]
@@ -51,24 +63,8 @@ async fn main() {
         return send(&kind, &env::args().skip(1).collect::<Vec<_>>()).await;
     }
     if !play().await {
-        drive(&options()).await;
+        drive(&Options::parse()).await;
     }
-}
-
-fn options() -> Options {
-    let mut options = Options { rounds: 5, seconds: 2.0, only: None };
-    let mut words = env::args().skip(1);
-    while let Some(word) = words.next() {
-        let mut value = || words.next().unwrap_or_else(|| panic!("{word} takes a value"));
-        match word.as_str() {
-            "--bench" => {}
-            "--rounds" => options.rounds = value().parse().expect("a number of rounds"),
-            "--seconds" => options.seconds = value().parse().expect("a number of seconds"),
-            "--only" => options.only = Some(value()),
-            other => panic!("unknown option {other}: --rounds, --seconds, --only"),
-        }
-    }
-    options
 }
 
 async fn drive(options: &Options) {

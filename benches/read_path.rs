@@ -8,8 +8,7 @@
 #[path = "common/mod.rs"]
 mod common;
 
-use std::env;
-
+use clap::Parser;
 use common::figures::{bench, median};
 use common::harness::{Running, Site, workload};
 use common::load::{Kind, Shape};
@@ -21,12 +20,39 @@ const SHAPES: [Shape; 3] = [Shape { connections: 1, calls: 1 }, Shape { connecti
 /// The one in which creations are measured, too.
 const USUAL: Shape = SHAPES[1];
 
+/// How much of the ceiling is left.
+#[derive(Parser)]
 struct Options {
+    /// Measurements, of which the median counts.
+    #[arg(long, default_value_t = 10)]
     rounds: usize,
+    /// How long each takes.
+    #[arg(long, default_value_t = 2.0)]
     seconds: f64,
+    /// How many there are to read.
+    #[arg(long, default_value_t = 10_000)]
     secrets: u64,
+    /// Only reveal or put.
+    #[arg(long, value_parser = kind)]
     only: Option<Kind>,
+    /// Only this one: 1x1, 8x16 or 16x32.
+    #[arg(long, value_parser = shape)]
     shape: Option<Shape>,
+    /// What `cargo bench` says.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn kind(text: &str) -> Result<Kind, &'static str> {
+    match text {
+        "reveal" => Ok(Kind::Reveal),
+        "put" => Ok(Kind::Put),
+        _ => Err("reveal or put"),
+    }
+}
+
+fn shape(text: &str) -> Result<Shape, &'static str> {
+    SHAPES.into_iter().find(|shape| name_of(*shape) == text).ok_or("1x1, 8x16 or 16x32")
 }
 
 /// The servers, in the order of a round's runs.
@@ -45,31 +71,8 @@ type Round = [Measured; SERVERS.len()];
 #[tokio::main]
 async fn main() {
     if !play().await {
-        drive(&options()).await;
+        drive(&Options::parse()).await;
     }
-}
-
-fn options() -> Options {
-    let mut options = Options { rounds: 10, seconds: 2.0, secrets: 10_000, only: None, shape: None };
-    let mut words = env::args().skip(1);
-    while let Some(word) = words.next() {
-        let mut value = || words.next().unwrap_or_else(|| panic!("{word} takes a value"));
-        match word.as_str() {
-            "--bench" => {}
-            "--rounds" => options.rounds = value().parse().expect("a number of rounds"),
-            "--seconds" => options.seconds = value().parse().expect("a number of seconds"),
-            "--secrets" => options.secrets = value().parse().expect("a number of secrets"),
-            "--only" => options.only = Some(if value() == "put" { Kind::Put } else { Kind::Reveal }),
-            "--shape" => options.shape = Some(shape(&value())),
-            other => panic!("unknown option {other}: --rounds, --seconds, --secrets, --only, --shape"),
-        }
-    }
-    options
-}
-
-fn shape(text: &str) -> Shape {
-    let known = SHAPES.into_iter().find(|shape| name_of(*shape) == text);
-    known.unwrap_or_else(|| panic!("unknown shape {text}: 1x1, 8x16 or 16x32"))
 }
 
 fn name_of(Shape { connections, calls }: Shape) -> String {

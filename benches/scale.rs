@@ -6,11 +6,11 @@
 #[path = "common/mod.rs"]
 mod common;
 
-use std::env;
 use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
+use clap::Parser;
 use common::figures::{bench, median};
 use common::harness::{PASSPHRASE, Running, Site, person, workload};
 use common::load::{Kind, Order, Shape};
@@ -28,12 +28,24 @@ const RESTARTS: usize = 5;
 /// The default, and the longest that may be asked for.
 const PAGES: [(u32, &str); 2] = [(100, "list_page_ms_1m"), (1_000, "list_page_of_1000_ms_1m")];
 
+/// What a million secrets cost.
+#[derive(Parser)]
 struct Options {
+    /// How many there are.
+    #[arg(long, default_value_t = 1_000_000)]
     secrets: u64,
+    /// Measurements, of which the median counts.
+    #[arg(long, default_value_t = 10)]
     rounds: usize,
+    /// How long each takes.
+    #[arg(long, default_value_t = 3.0)]
     seconds: f64,
-    /// The store's cache; none: the default.
+    /// The store's cache in MiB [default: the server's]
+    #[arg(long)]
     cache_mib: Option<u64>,
+    /// What `cargo bench` says.
+    #[arg(long, hide = true)]
+    bench: bool,
 }
 
 /// A server with secrets in it.
@@ -46,41 +58,24 @@ struct Filled {
 #[tokio::main]
 async fn main() {
     if !play().await {
-        drive(&options()).await;
+        drive(&Options::parse()).await;
     }
-}
-
-fn options() -> Options {
-    let mut options = Options { secrets: 1_000_000, rounds: 10, seconds: 3.0, cache_mib: None };
-    let mut words = env::args().skip(1);
-    while let Some(word) = words.next() {
-        let mut value = || words.next().unwrap_or_else(|| panic!("{word} takes a value"));
-        match word.as_str() {
-            "--bench" => {}
-            "--secrets" => options.secrets = value().parse().expect("a number of secrets"),
-            "--rounds" => options.rounds = value().parse().expect("a number of rounds"),
-            "--seconds" => options.seconds = value().parse().expect("a number of seconds"),
-            "--cache-mib" => options.cache_mib = Some(value().parse().expect("a number of mebibytes")),
-            other => panic!("unknown option {other}: --secrets, --rounds, --seconds, --cache-mib"),
-        }
-    }
-    options
 }
 
 async fn drive(options: &Options) {
     let many = Filled::with(options.secrets, options.cache_mib).await;
-    let after_load = rss_mib(&many.running);
+    let after_load = mib(many.running.resident_bytes());
     bench("disk_over_payload_1m", many.disk_bytes() / (options.secrets as f64 * PAYLOAD_BYTES as f64), "ratio");
     let many = many.restart().await;
 
     let few = Filled::with(FEW_SECRETS.min(options.secrets), options.cache_mib).await;
     let echo = start_echo(&many.site, "echo");
     read(options, &many, &few, &echo);
-    let after_reading = rss_mib(&many.running);
+    let after_reading = mib(many.running.resident_bytes());
     for (items, name) in PAGES {
         list(&many, items, name).await;
     }
-    let after_listing = rss_mib(&many.running);
+    let after_listing = mib(many.running.resident_bytes());
     eprintln!("RSS after loading {after_load:.0}, after reading {after_reading:.0}, after listing {after_listing:.0} MiB");
     bench("server_rss_mib_1m", after_load.max(after_reading).max(after_listing), "MiB");
     for filled in [many, few] {
@@ -189,11 +184,8 @@ async fn list(many: &Filled, items: u32, name: &str) {
     bench(name, median(took_ms), "ms");
 }
 
-/// What of a process lies in memory (proc(5)).
-fn rss_mib(running: &Running) -> f64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", running.pid())).expect("it runs");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a process in memory");
-    line.split_whitespace().nth(1).and_then(|kib| kib.parse::<f64>().ok()).expect("a number") / 1024.0
+fn mib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
 }
 
 fn bytes_in(folder: &Path) -> u64 {

@@ -1,8 +1,8 @@
 //! One entry, one line: JSON in which nothing can end the line, move the cursor or turn the text around.
 //!
 //! Beyond what RFC 8259 wants escaped (`"`, `\`, U+0000 to U+001F), every character that shows nothing or steers how others
-//! show is written as `\uXXXX` in lowercase hex, as UTF-16 where it lies above U+FFFF. All else stands as it is, so that
-//! names can be read. The rule is frozen: a line without its newline is a leaf of the log's Merkle tree.
+//! show is written as `\u` and four digits of lowercase hex, as UTF-16 where it lies above U+FFFF. All else stands as it is,
+//! so that names can be read. The rule is frozen: a line without its newline is a leaf of the log's Merkle tree.
 
 use std::io::{self, Write};
 

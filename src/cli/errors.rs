@@ -1,6 +1,5 @@
 //! What a command fails with, and the exit code that tells scripts why.
 
-use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 
@@ -9,6 +8,7 @@ use tonic::Code;
 
 use super::output::{Format, json_text, shown};
 use crate::client::{ClientError, Refusal};
+use crate::model::with_causes;
 use crate::pki::PkiError;
 use crate::pki::office::OfficeError;
 
@@ -115,11 +115,6 @@ impl CliError {
             Self::Output(_) => "OUTPUT",
         }
     }
-}
-
-fn with_causes(error: &OfficeError) -> String {
-    let causes = std::iter::successors(error.source(), |&cause| cause.source());
-    causes.fold(error.to_string(), |told, cause| format!("{told}: {cause}"))
 }
 
 fn pki_exit_code(error: &OfficeError) -> u8 {

@@ -99,7 +99,8 @@ pub struct FieldProblem {
 }
 
 impl ClientError {
-    /// Whether the same call may succeed a little later: the server was unavailable, but not sealed.
+    /// Whether the same call may succeed a little later: the server was unavailable, but not sealed, or busy
+    /// and says for how long.
     #[must_use]
     pub fn is_passing(&self) -> bool {
         match self {

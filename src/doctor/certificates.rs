@@ -8,12 +8,12 @@ use std::time::Duration;
 use rustls_pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::AS_ROOT;
 use super::finding::{Check, Finding, Unseen};
 use super::operations::Operations;
-use super::{AS_ROOT, explain};
 use crate::config::{Config, Tls};
 use crate::identity::{IdentityError, load_certificates};
-use crate::model::{SystemClock, Timestamp};
+use crate::model::{SystemClock, Timestamp, with_causes};
 use crate::server::load_tls;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -29,7 +29,7 @@ pub(super) struct Span {
 
 /// A file that cannot be used: hidden from us, or bad.
 pub(super) fn read_error(check: Check, error: &IdentityError) -> Finding {
-    let told = explain(error);
+    let told = with_causes(error);
     match error {
         IdentityError::Read { source, .. } if source.kind() == ErrorKind::PermissionDenied => check.unknown(&Unseen::new(told, AS_ROOT)),
         _ => check.fail(told, "put a good file there: the server does not start without it"),

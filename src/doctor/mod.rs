@@ -39,7 +39,6 @@ mod reveal;
 mod server;
 mod tls;
 
-use std::error::Error;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
@@ -48,7 +47,7 @@ pub use finding::{Check, Finding, Report, Verdict};
 
 use crate::client::Profile;
 use crate::config::{Config, ConfigError};
-use crate::model::{Clock, SystemClock};
+use crate::model::{Clock, SystemClock, with_causes};
 use finding::Unseen;
 
 /// Looks at everything. `profile` says who asks the server; without one, what only the server can tell stays unknown.
@@ -86,7 +85,7 @@ pub async fn examine(configuration: &Path, profile: Option<&Profile>) -> Report 
 
 fn without_configuration(error: &ConfigError) -> Report {
     let denied = matches!(error, ConfigError::Unreadable { source, .. } if source.kind() == io::ErrorKind::PermissionDenied);
-    let told = explain(error);
+    let told = with_causes(error);
     let finding = match denied {
         true => Check::Configuration.unknown(&Unseen::new(told, AS_ROOT)),
         false => Check::Configuration.fail(told, "correct it: the server would not start with it"),
@@ -95,12 +94,6 @@ fn without_configuration(error: &ConfigError) -> Report {
 }
 
 const AS_ROOT: &str = "run doctor as root, or as the user that runs the server";
-
-/// An error with its causes.
-fn explain(error: &dyn Error) -> String {
-    let causes = std::iter::successors(error.source(), |&cause| cause.source());
-    causes.fold(error.to_string(), |told, cause| format!("{told}: {cause}"))
-}
 
 /// Where a configured address can be reached from this host.
 fn reachable(configured: SocketAddr, key: &str) -> Result<SocketAddr, Unseen> {

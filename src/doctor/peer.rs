@@ -14,10 +14,10 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::explain;
 use super::finding::Unseen;
 use crate::client::Profile;
 use crate::client::tls::{ClientFiles, ClientTls};
+use crate::model::with_causes;
 
 const PATIENCE: Duration = Duration::from_secs(5);
 const START: &str = "start the server; if it runs, see whether it was started with this configuration";
@@ -148,7 +148,7 @@ pub(super) async fn as_holder(address: SocketAddr, profile: &Profile) -> Result<
     let files = profile.credentials.clone();
     let files = ClientFiles { roots: files.ca, certificate: files.certificate, key: files.key };
     let tls = ClientTls::from_files(&files, profile.server_id.clone());
-    let tls = tls.map_err(|error| Unseen::new(format!("the profile cannot be used: {}", explain(&error)), "mend the profile"))?;
+    let tls = tls.map_err(|error| Unseen::new(format!("the profile cannot be used: {}", with_causes(&error)), "mend the profile"))?;
     let stream = match handshake(address, tls.config()).await? {
         Ok(stream) => stream,
         Err(error) => return Ok(Known::Failed(told(&error))),

@@ -3,12 +3,11 @@
 
 use std::path::Path;
 
-use super::explain;
 use super::finding::{Check, Finding, Unseen};
 use super::server::Answers;
 use crate::audit::{AuditError, Filter, Order, Reader};
 use crate::config::Pins;
-use crate::model::{Timestamp, VaultId};
+use crate::model::{Timestamp, VaultId, with_causes};
 
 /// What the audit log says.
 #[derive(Debug, Clone)]
@@ -30,7 +29,7 @@ const MOVED: &str = "look into the copy of the log's first file: its first line 
 
 /// Reads the first entry of the log and the last.
 pub(super) fn log(folder: &Path) -> Log {
-    let unseen = |error: AuditError| Unseen::new(explain(&error), super::AS_ROOT);
+    let unseen = |error: AuditError| Unseen::new(with_causes(&error), super::AS_ROOT);
     let reader = match Reader::open(folder) {
         Ok(reader) => reader,
         Err(error) => return Log { made: Err(unseen(error)), last: Err(Unseen::new("the audit log cannot be read", super::AS_ROOT)) },

@@ -48,7 +48,7 @@ pub use live::{LiveTls, Reloads};
 pub use peer::Peer;
 pub use pem::{load_certificates, load_crls, load_private_key};
 pub use refusal::Refusal;
-pub use standing::{CallPlace, PrincipalLimits, Standing, TooMuch};
+pub use standing::{PrincipalLimits, Standing, TooMuch};
 pub use tls::ServerTls;
 pub use verifier::SpiffeVerifier;
 

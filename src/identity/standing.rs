@@ -2,9 +2,11 @@
 //! way, calls a second. Nobody's haste is at the cost of others, and a stolen certificate cannot empty the vault in a minute.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::model::SpiffeId;
 
@@ -44,18 +46,17 @@ pub enum TooMuch {
 #[derive(Debug)]
 pub struct Standing {
     limits: PrincipalLimits,
-    connections: AtomicUsize,
-    calls: AtomicUsize,
+    connections: Arc<Semaphore>,
+    calls: Arc<Semaphore>,
     bucket: Bucket,
 }
 
-/// The place of one call; free again when it is dropped.
-#[derive(Debug)]
-pub struct CallPlace(Arc<Standing>);
-
 /// The place of one connection; free again when it is dropped.
 #[derive(Debug)]
-pub(super) struct Seat(Arc<Standing>);
+pub(super) struct Seat {
+    standing: Arc<Standing>,
+    _place: OwnedSemaphorePermit,
+}
 
 /// All principals that are there, or were a moment ago.
 pub(super) struct Standings {
@@ -77,54 +78,30 @@ impl Standing {
     /// Of somebody who does nothing as yet.
     #[must_use]
     pub fn new(limits: PrincipalLimits) -> Arc<Self> {
-        let (connections, calls) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Arc::new(Self { limits, connections, calls, bucket: Bucket::new(limits.calls_per_s, limits.burst) })
+        let places = |most| Arc::new(Semaphore::new(most));
+        let bucket = Bucket::new(limits.calls_per_s, limits.burst);
+        Arc::new(Self { limits, connections: places(limits.connections), calls: places(limits.calls), bucket })
     }
 
-    /// Begins a call.
+    /// Begins a call, which ends when its place is dropped.
     ///
     /// # Errors
     /// [`TooMuch`]: it is not to be carried out.
-    pub fn begin(self: &Arc<Self>) -> Result<CallPlace, TooMuch> {
-        if !enter(&self.calls, self.limits.calls) {
-            return Err(TooMuch::Calls);
-        }
-        let place = CallPlace(self.clone());
-        self.bucket.take(1, Instant::now()).map_err(|retry_after| TooMuch::Rate { retry_after })?;
+    pub fn begin(&self) -> Result<OwnedSemaphorePermit, TooMuch> {
+        let place = self.calls.clone().try_acquire_owned().map_err(|_| TooMuch::Calls)?;
+        self.bucket.take(Instant::now()).map_err(|retry_after| TooMuch::Rate { retry_after })?;
         Ok(place)
     }
 
     /// Whether nothing is lost when it is forgotten.
     fn is_as_new(&self, now: Instant) -> bool {
-        self.connections.load(Ordering::Acquire) == 0 && self.bucket.is_full(now)
-    }
-}
-
-impl CallPlace {
-    /// Counts the call as so many more, e.g. one that asks for many secrets at once.
-    ///
-    /// # Errors
-    /// [`TooMuch::Rate`]: it is not to be carried out.
-    pub fn weigh(&self, more: u32) -> Result<(), TooMuch> {
-        self.0.bucket.take(more, Instant::now()).map_err(|retry_after| TooMuch::Rate { retry_after })
-    }
-}
-
-impl Drop for CallPlace {
-    fn drop(&mut self) {
-        self.0.calls.fetch_sub(1, Ordering::AcqRel);
+        self.connections.available_permits() == self.limits.connections && self.bucket.is_full(now)
     }
 }
 
 impl Seat {
     pub(super) fn standing(&self) -> &Arc<Standing> {
-        &self.0
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::AcqRel);
+        &self.standing
     }
 }
 
@@ -138,7 +115,8 @@ impl Standings {
         let mut known = self.locked();
         known.sweep();
         let standing = known.standings.entry(id.clone()).or_insert_with(|| Standing::new(self.limits)).clone();
-        enter(&standing.connections, self.limits.connections).then(|| Seat(standing))
+        let place = standing.connections.clone().try_acquire_owned().ok()?;
+        Some(Seat { standing, _place: place })
     }
 
     /// Each critical section leaves the table whole, so a panic elsewhere is no reason to stop counting.
@@ -156,11 +134,6 @@ impl Known {
             self.sweep_at = SWEEP.max(2 * self.standings.len());
         }
     }
-}
-
-/// One more, unless there are as many as there may be.
-fn enter(count: &AtomicUsize, most: usize) -> bool {
-    count.fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| (count < most).then_some(count + 1)).is_ok()
 }
 
 /// A token bucket as one number: the time at which it will be full again (the virtual scheduling of GCRA, ITU-T I.371).
@@ -185,17 +158,13 @@ impl Bucket {
         u64::try_from(now.saturating_duration_since(self.begin).as_nanos()).unwrap_or(u64::MAX)
     }
 
-    /// Takes tokens, or says after how long they would be there. More than a full bucket holds are never there: then all of
-    /// a full one are taken.
-    fn take(&self, tokens: u32, now: Instant) -> Result<(), Duration> {
+    /// Takes a token, or says after how long there would be one.
+    fn take(&self, now: Instant) -> Result<(), Duration> {
         let now = self.nanoseconds(now);
-        let cost = self.interval.saturating_mul(u64::from(tokens)).min(self.depth);
-        let taken = self.full_at.fetch_update(Ordering::AcqRel, Ordering::Acquire, |full_at| {
-            let full_at = full_at.max(now).saturating_add(cost);
-            (full_at - now <= self.depth).then_some(full_at)
-        });
-        let lacking = |full_at: u64| full_at.max(now).saturating_add(cost) - now - self.depth;
-        taken.map(drop).map_err(|full_at| Duration::from_nanos(lacking(full_at)))
+        let one_more = |full_at: u64| full_at.max(now).saturating_add(self.interval);
+        let fits = |full_at: u64| Some(one_more(full_at)).filter(|full_at| full_at - now <= self.depth);
+        let taken = self.full_at.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits);
+        taken.map(drop).map_err(|full_at| Duration::from_nanos(one_more(full_at) - now - self.depth))
     }
 
     fn is_full(&self, now: Instant) -> bool {
@@ -210,23 +179,15 @@ mod tests {
     #[test]
     fn a_bucket_gives_a_burst_and_then_so_many_a_second() {
         let (bucket, begin) = (Bucket::new(10, 3), Instant::now() + Duration::from_secs(1));
-        assert!((0..3).all(|_| bucket.take(1, begin).is_ok()));
-        assert_eq!(bucket.take(1, begin), Err(Duration::from_millis(100)));
-        assert_eq!(bucket.take(2, begin), Err(Duration::from_millis(200)));
+        assert!((0..3).all(|_| bucket.take(begin).is_ok()));
+        assert_eq!(bucket.take(begin), Err(Duration::from_millis(100)));
         // What was refused cost nothing.
         let later = begin + Duration::from_millis(100);
-        assert!(bucket.take(1, later).is_ok() && bucket.take(1, later).is_err());
+        assert!(bucket.take(later).is_ok() && bucket.take(later).is_err());
         let rested = later + Duration::from_secs(60);
         assert!(bucket.is_full(rested));
-        assert!((0..3).all(|_| bucket.take(1, rested).is_ok()));
-        assert!(bucket.take(1, rested).is_err() && !bucket.is_full(rested));
-    }
-
-    #[test]
-    fn more_than_a_bucket_holds_takes_all_of_it() {
-        let (bucket, now) = (Bucket::new(10, 3), Instant::now() + Duration::from_secs(1));
-        assert!(bucket.take(256, now).is_ok());
-        assert_eq!(bucket.take(1, now), Err(Duration::from_millis(100)));
+        assert!((0..3).all(|_| bucket.take(rested).is_ok()));
+        assert!(bucket.take(rested).is_err() && !bucket.is_full(rested));
     }
 
     #[test]

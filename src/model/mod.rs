@@ -3,6 +3,7 @@
 //! | file | words |
 //! |---|---|
 //! | `bytes` | [`SecretBytes`]: a value that wipes itself and does not show itself |
+//! | `causes` | [`with_causes`]: an error in words |
 //! | `id` | [`VaultId`], [`NamespaceId`], [`SecretId`], …: 16 random bytes each |
 //! | `name` | [`NamespaceName`], [`SecretPath`], [`SecretName`], [`PathPattern`], [`RoleName`] |
 //! | `principal` | [`SpiffeId`], [`TrustDomain`], [`Class`], [`Principal`] |
@@ -17,6 +18,7 @@
 
 mod action;
 mod bytes;
+mod causes;
 mod clock;
 mod id;
 mod kind;
@@ -27,6 +29,7 @@ mod text;
 
 pub use action::{Action, ActionSet};
 pub use bytes::SecretBytes;
+pub use causes::with_causes;
 pub use clock::{Clock, ClockWatch, FlooredClock, SystemClock, Timestamp};
 pub use id::{BindingId, NamespaceId, SecretId, SlotId, VaultId};
 pub use kind::{Environment, SecretKind};

@@ -131,7 +131,6 @@ fn flag(value: bool) -> f64 {
     f64::from(u8::from(value))
 }
 
-#[allow(clippy::cast_precision_loss, reason = "figures of this kind are below 2^53")]
 fn count(value: usize) -> f64 {
     value as f64
 }

@@ -4,12 +4,12 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::{Request, Response};
 use pin_project_lite::pin_project;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::body::Body;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -19,7 +19,7 @@ use super::Services;
 use super::status::unidentified;
 use crate::api::Method;
 use crate::gate::Gate;
-use crate::identity::{CallPlace, Caller, TooMuch};
+use crate::identity::{Caller, TooMuch};
 use crate::metrics::{CallUnderWay, Calls};
 
 /// When a caller that had too many calls under way is to try again.
@@ -30,9 +30,11 @@ const SOON: Duration = Duration::from_millis(100);
 pub struct Front {
     gate: Arc<Gate>,
     calls: Calls,
-    most: usize,
-    under_way: Arc<AtomicUsize>,
+    places: Arc<Semaphore>,
 }
+
+/// A call's places: among all, but for those that are let through, and among its principal's.
+type Places = (Option<OwnedSemaphorePermit>, OwnedSemaphorePermit);
 
 /// All services, with the layer around them.
 #[derive(Clone)]
@@ -40,9 +42,6 @@ pub struct Fronted<S> {
     front: Front,
     inner: S,
 }
-
-/// A call's place among all.
-struct Place(Arc<AtomicUsize>);
 
 pin_project! {
     /// The answer of a call, counted when it is there.
@@ -57,7 +56,7 @@ pin_project! {
     #[project = WorkProjected]
     enum Work<F> {
         Refused { status: Option<Status> },
-        Admitted { #[pin] answer: F, places: (Option<Place>, CallPlace) },
+        Admitted { #[pin] answer: F, places: Places },
     }
 }
 
@@ -66,10 +65,10 @@ impl Front {
     #[must_use]
     pub fn new(services: &Services) -> Self {
         let (gate, calls) = (services.gate.clone(), services.calls.clone());
-        Self { gate, calls, most: services.calls_max, under_way: Arc::default() }
+        Self { gate, calls, places: Arc::new(Semaphore::new(services.calls_max)) }
     }
 
-    fn admit(&self, method: Option<Method>, caller: Option<&Caller>) -> Result<(Option<Place>, CallPlace), Status> {
+    fn admit(&self, method: Option<Method>, caller: Option<&Caller>) -> Result<Places, Status> {
         let caller = caller.ok_or_else(unidentified)?;
         let place = caller.standing.begin().map_err(|too_much| self.refuse(method, caller, too_much))?;
         caller.credit.earn();
@@ -77,13 +76,11 @@ impl Front {
         if matches!(method, Some(Method::GetStatus | Method::Seal | Method::Unseal)) {
             return Ok((None, place));
         }
-        match Place::take(&self.under_way, self.most) {
-            Some(among_all) => Ok((Some(among_all), place)),
-            None => {
-                self.gate.count_refused(&caller.peer, method, "server_busy");
-                Err(exhausted("the server has as many calls under way as it may; try again", SOON))
-            }
-        }
+        let among_all = self.places.clone().try_acquire_owned().map_err(|_| {
+            self.gate.count_refused(&caller.peer, method, "server_busy");
+            exhausted("the server has as many calls under way as it may; try again", SOON)
+        })?;
+        Ok((Some(among_all), place))
     }
 
     fn refuse(&self, method: Option<Method>, caller: &Caller, too_much: TooMuch) -> Status {
@@ -103,21 +100,6 @@ impl Front {
 /// A refusal that passes by itself after a time.
 fn exhausted(message: &str, retry_after: Duration) -> Status {
     Status::with_error_details(Code::ResourceExhausted, message, ErrorDetails::with_retry_info(Some(retry_after)))
-}
-
-impl Place {
-    fn take(under_way: &Arc<AtomicUsize>, most: usize) -> Option<Self> {
-        under_way
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| (count < most).then_some(count + 1))
-            .ok()
-            .map(|_| Self(under_way.clone()))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
 }
 
 impl<S> Layer<S> for Front {

@@ -9,7 +9,7 @@ use super::field::Fault;
 use crate::access::ChangeRefused;
 use crate::api::Method;
 use crate::gate::{Call, Refusal};
-use crate::model::{Invalid, Text, limits};
+use crate::model::{Invalid, Text, limits, with_causes};
 use crate::seal::SealError;
 use crate::storage::StoreError;
 use crate::vault::Error;
@@ -66,7 +66,7 @@ pub(super) fn of_refusal(about: &About, refusal: Refusal<Error>) -> Status {
             tracing::error!(
                 method = about.method.name(),
                 request_id = about.request_id(),
-                error = chain(&error),
+                error = with_causes(&error),
                 "a call was refused since it could not be recorded"
             );
             unavailable("the audit log cannot be written, so nothing was done: `status` says why")
@@ -102,7 +102,7 @@ fn of_error(about: &About, error: &Error) -> Status {
             tracing::error!(
                 method = about.method.name(),
                 request_id = about.request_id(),
-                error = chain(error),
+                error = with_causes(error),
                 "the store takes no writes"
             );
             unavailable("the store takes no writes for now: `status` says why")
@@ -111,13 +111,18 @@ fn of_error(about: &About, error: &Error) -> Status {
             tracing::error!(
                 method = about.method.name(),
                 request_id = about.request_id(),
-                error = chain(error),
+                error = with_causes(error),
                 "what was read is not what was written"
             );
             Status::data_loss("what was read is not what was written: the server's log says more")
         }
         Error::Store(_) | Error::Crypto(_) => {
-            tracing::error!(method = about.method.name(), request_id = about.request_id(), error = chain(error), "an operation failed");
+            tracing::error!(
+                method = about.method.name(),
+                request_id = about.request_id(),
+                error = with_causes(error),
+                "an operation failed"
+            );
             Status::internal("the operation failed: the server's log says more")
         }
     }
@@ -145,7 +150,7 @@ fn of_seal(about: &About, refused: &SealError) -> Status {
             tracing::error!(
                 method = about.method.name(),
                 request_id = about.request_id(),
-                error = chain(refused),
+                error = with_causes(refused),
                 "the vault's header cannot be opened"
             );
             Status::data_loss("the vault's header is damaged: the server's log says more")
@@ -161,12 +166,6 @@ fn sealed() -> Status {
 /// What passes by itself, perhaps.
 fn unavailable(message: &str) -> Status {
     Status::with_error_details(Code::Unavailable, message, ErrorDetails::with_retry_info(Some(Duration::from_secs(1))))
-}
-
-/// An error with its causes, for the log alone. None of ours repeats a value.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use super::tls;
 use crate::audit::{AuditError, AuditLog, Draft, Event, Importance};
 use crate::config::{Config, Revocation};
 use crate::identity::LiveTls;
-use crate::model::Clock;
+use crate::model::{Clock, with_causes};
 use crate::vault::Vault;
 
 const LOOK: Duration = Duration::from_secs(1);
@@ -90,7 +90,7 @@ impl Reload {
         let read = move || tls::load_tls(&config, clock).and_then(|tls| live.replace(tls));
         let refused = match tokio::task::spawn_blocking(read).await {
             Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(tls::explain(&error)),
+            Ok(Err(error)) => Some(with_causes(&error)),
             Err(_) => Some("the files could not be read".to_owned()),
         };
         match &refused {
@@ -102,7 +102,7 @@ impl Reload {
         if let Some(why) = &refused {
             self.live.complain(why.clone());
         }
-        // In force already: protection does not wait for the log.
+        // In force already: protection does not wait for the log, in which the numbers of the lists are noted again later.
         if let Err(error) = self.note(refused).await {
             tracing::error!(%error, "a change of certificates is not on the record");
         }

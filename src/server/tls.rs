@@ -35,9 +35,3 @@ fn anchor(trust: &Trust, now: Timestamp) -> Result<TrustAnchor, IdentityError> {
     };
     TrustAnchor::new(trust.domain.clone(), trust.class, roots, revocation, now)
 }
-
-/// An error with its causes: which file, what is wrong, what the system said.
-pub(super) fn explain(error: &IdentityError) -> String {
-    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
-}

@@ -52,17 +52,19 @@ pub(super) async fn until(ending: watch::Receiver<bool>, work: impl Future<Outpu
     }
 }
 
-/// What goes into the log once a minute: the counts, and into each new segment what is in force.
+/// What goes into the log once a minute: the counts; and what is in force, in each new segment and until the newest
+/// numbers of revocation lists stand there.
 async fn summarise(gate: Arc<Gate>, vault: Arc<Vault>, audit: Arc<AuditLog>, live: Arc<LiveTls>) {
-    let mut noted = audit.status().newest_segment;
+    let to_note = || (audit.status().newest_segment, live.highest_lists());
+    let mut noted = to_note();
     let mut ticks = interval(SUMMARY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         gate.summarise().await;
-        let segment = audit.status().newest_segment;
-        if segment != noted && note_in_force(&audit, &vault, &live).await.is_ok() {
-            noted = segment;
+        let found = to_note();
+        if found != noted && note_in_force(&audit, &vault, &live).await.is_ok() {
+            noted = found;
         }
     }
 }

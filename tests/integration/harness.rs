@@ -318,6 +318,13 @@ impl Running {
         self.child.id()
     }
 
+    /// What of it lies in memory (proc(5)).
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a process in memory");
+        line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).expect("a number") * 1_024
+    }
+
     /// Waits until its log says so.
     pub(crate) fn says(&self, text: &str) {
         let log = || self.log.lock().expect("no reader panics").clone();

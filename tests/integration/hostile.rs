@@ -20,13 +20,6 @@ use crate::wire::{channel, code, send};
 const ROOM_BYTES: u64 = 64 << 20;
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The resident memory of the server.
-pub(crate) fn resident_bytes(running: &Running) -> u64 {
-    let statm = std::fs::read_to_string(format!("/proc/{}/statm", running.pid())).expect("it runs");
-    let pages: u64 = statm.split(' ').nth(1).and_then(|word| word.parse().ok()).expect("a number");
-    pages * 4_096
-}
-
 async fn is_served(client: &Client) {
     tokio::time::timeout(PATIENCE, client.list_roles(Page::default())).await.expect("in time").expect("served");
 }
@@ -45,7 +38,7 @@ async fn floods_of_frames_pile_nothing_up_and_good_callers_are_served() {
     is_served(&good).await;
     let files = files(&site, "mallory");
     for kind in Flood::ALL {
-        let before = resident_bytes(&running);
+        let before = running.resident_bytes();
         let end = Instant::now() + PATIENCE;
         let mut floods = Vec::new();
         for _ in 0..4 {
@@ -60,7 +53,7 @@ async fn floods_of_frames_pile_nothing_up_and_good_callers_are_served() {
             ended += u32::from(over);
         }
         is_served(&good).await;
-        let grown = resident_bytes(&running).saturating_sub(before);
+        let grown = running.resident_bytes().saturating_sub(before);
         eprintln!("{}: {sent} frames, {ended} of 4 connections ended by the server, {} KiB more", kind.word(), grown / 1_024);
         assert!(grown < ROOM_BYTES, "{}: {grown} bytes more", kind.word());
         assert_eq!(ended, 4, "{}: the server puts up with it", kind.word());
@@ -122,7 +115,7 @@ async fn lengths_are_looked_at_before_anything_is_taken_in() {
         let answer = send(&raw, Method::RevealSecret.path(), message).await;
         assert!(code(&answer) == expected, "{length} bytes: {answer:?}");
     }
-    let before = resident_bytes(&running);
+    let before = running.resident_bytes();
     // A message that says it has 4 GiB, and one that says it is compressed: answered though no more of it comes.
     for (head, code) in [([0, 0xff, 0xff, 0xff, 0xff], "OUT_OF_RANGE"), ([1, 0, 0, 0, 4], "INTERNAL")] {
         let answered = format!("strongroom_grpc_calls_total{{method=\"RevealSecret\",code=\"{code}\"}}");
@@ -143,7 +136,7 @@ async fn lengths_are_looked_at_before_anything_is_taken_in() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
-    assert!(resident_bytes(&running).saturating_sub(before) < ROOM_BYTES);
+    assert!(running.resident_bytes().saturating_sub(before) < ROOM_BYTES);
 }
 
 // immune: row-46
@@ -153,7 +146,7 @@ async fn strangers_hold_little_memory_and_no_one_up() {
     let running = site.start_open().await;
     let good = site.client(&running, &person("ana")).await;
     is_served(&good).await;
-    let before = resident_bytes(&running);
+    let before = running.resident_bytes();
     let address = running.address();
     let garbage: [&[u8]; 6] = [
         b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -178,7 +171,7 @@ async fn strangers_hold_little_memory_and_no_one_up() {
         }
         is_served(&good).await;
         // One more who proves himself gets in, whatever the others hold of their own address' places.
-        let grown = resident_bytes(&running).saturating_sub(before);
+        let grown = running.resident_bytes().saturating_sub(before);
         assert!(grown < ROOM_BYTES, "round {round}: {grown} bytes more");
         drop(idle);
     }

@@ -66,8 +66,14 @@ async fn a_writer_that_slept_through_a_rotation_begins_again_under_the_new_key()
     assert_eq!(fixture.reveal("shop/a").await.expect("stored"), "held");
 }
 
-#[tokio::test]
-async fn whoever_administers_no_more_changes_nothing_more() {
+/// A change of the policy under way: Ben takes Ana's rights as an administrator away, and the store holds the commit.
+struct Held {
+    store: Arc<UnsteadyStore>,
+    fixture: Arc<Fixture>,
+    removal: tokio::task::JoinHandle<Result<(), Error>>,
+}
+
+async fn held_removal() -> Held {
     let store = Arc::new(UnsteadyStore::default());
     let fixture = Arc::new(Fixture::open_over(store.clone()).await);
     let anas = fixture.first_binding_of(&ana());
@@ -77,6 +83,12 @@ async fn whoever_administers_no_more_changes_nothing_more() {
         async move { fixture.unbind(ben(), anas).await }
     });
     store.is_held.notified().await;
+    Held { store, fixture, removal }
+}
+
+#[tokio::test]
+async fn whoever_administers_no_more_changes_nothing_more() {
+    let Held { store, fixture, removal } = held_removal().await;
     // Still an administrator, she asks; her call waits for the change under way.
     let asked = fixture.audit.status().last_sequence;
     let accomplice = tokio::spawn({
@@ -110,15 +122,7 @@ async fn a_change_of_the_policy_that_was_in_doubt_is_in_force_if_it_happened() {
 
 #[tokio::test]
 async fn a_seal_waits_for_no_change_of_the_policy() {
-    let store = Arc::new(UnsteadyStore::default());
-    let fixture = Arc::new(Fixture::open_over(store.clone()).await);
-    let anas = fixture.first_binding_of(&ana());
-    store.class.store(b'p', Ordering::SeqCst);
-    let removal = tokio::spawn({
-        let fixture = fixture.clone();
-        async move { fixture.unbind(ben(), anas).await }
-    });
-    store.is_held.notified().await;
+    let Held { store, fixture, removal } = held_removal().await;
     assert!(tokio::time::timeout(Duration::from_secs(10), fixture.vault.shut()).await.expect("at once"));
     assert!(!fixture.vault.is_open() && fixture.vault.policy_generation() > 0);
     let known = fixture.vault.policy_generation();
