@@ -53,6 +53,9 @@ pub use tally::{Observed, Tally, TallyKey};
 /// Longest line, its newline included.
 pub const LINE_BYTES: usize = 8 * 1024;
 
+/// Outcome of a change of which nobody knew whether it happened. Its intent stays open until another outcome settles it.
+pub const IN_DOUBT: &str = "in_doubt";
+
 /// Why the audit log refused. No variant carries an entry's text.
 #[derive(Debug, thiserror::Error)]
 pub enum AuditError {

@@ -12,7 +12,7 @@ use super::lines::{Lines, reaches};
 use super::queue::GROUP_BYTES;
 use super::reader::{Filter, Order, Reader};
 use super::segment::{Folder, Segment, fill, segments_in};
-use super::{AuditError, Entry, Event};
+use super::{AuditError, Entry, Event, IN_DOUBT};
 use crate::model::Timestamp;
 
 /// How far back an intent without an outcome is looked for, in entries.
@@ -27,7 +27,7 @@ pub struct Recovered {
     pub last_time: Option<Timestamp>,
     /// Bytes of a group that a crash cut short, now wiped. Nobody was told that they were written.
     pub torn_bytes: u64,
-    /// Intents among the last 10,000 entries that no outcome closes, oldest first: changes "in doubt".
+    /// Intents among the last 10,000 entries that no outcome closes, [`IN_DOUBT`] being none, oldest first: changes "in doubt".
     pub open_intents: Vec<Entry>,
 }
 
@@ -76,7 +76,7 @@ fn look_back(folder: &Path, recovered: &mut Recovered) -> Result<(), AuditError>
         let entry = entry?;
         recovered.last_time = recovered.last_time.or(Some(entry.time));
         match (entry.event, entry.intent) {
-            (Event::Outcome, Some(intent)) => drop(closed.insert(intent)),
+            (Event::Outcome, Some(intent)) if entry.outcome.as_deref() != Some(IN_DOUBT) => drop(closed.insert(intent)),
             (Event::Intent, _) if !closed.contains(&entry.sequence) => recovered.open_intents.push(entry),
             _ => {}
         }

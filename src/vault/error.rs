@@ -1,6 +1,7 @@
 //! Why an operation of the vault failed.
 
 use crate::access::ChangeRefused;
+use crate::audit::IN_DOUBT;
 use crate::crypto::CryptoError;
 use crate::gate::Failure;
 use crate::seal::SealError;
@@ -98,7 +99,7 @@ impl Failure for Error {
             Self::NotThisVault(_) => "not_this_vault",
             Self::Integrity(_) => "integrity",
             Self::Store(_) => "store",
-            Self::Unknown => "in_doubt",
+            Self::Unknown => IN_DOUBT,
             Self::Crypto(_) => "crypto",
             Self::Seal(_) => "seal_refused",
         }

@@ -3,7 +3,7 @@
 use crate::crypto::{self, KeyState, Keyring};
 use crate::gate::{Permit, Unreleased, Visibility};
 use crate::model::{NamespaceId, NamespaceName, Timestamp, limits};
-use crate::storage::{Batch, CommitError};
+use crate::storage::{Batch, CommitError, Key, Revision};
 
 use super::namespace::{Namespace, NamespaceKeys};
 use super::page::{Page, PageLimits, Shown};
@@ -53,20 +53,37 @@ impl Open {
         let batch = Batch::new().expecting(key.clone(), old.revision).put(key.clone(), sealed);
         let revision = match self.rows.store.commit(batch).await {
             Ok(revision) => revision,
-            // Whether it happened or not, what lies there now is what counts.
-            Err(CommitError::Unknown) => return self.reload_keyring(namespace, old).await,
+            // Whether it happened or not, what lies there now is what counts. Where it cannot be read, it is when a change
+            // next meets another keyring than it expects.
+            Err(CommitError::Unknown) => {
+                let now = self.reload_keyring(namespace).await.map_err(|_| Error::Unknown)?;
+                return if now == old.revision { Err(Error::Unknown) } else { Ok(()) };
+            }
+            Err(error @ CommitError::Conflict(_)) => {
+                self.reload_keyring(namespace).await?;
+                return Err(error.into());
+            }
             Err(error) => return Err(error.into()),
         };
         namespace.replace_keys(NamespaceKeys { keyring, revision });
         Ok(())
     }
 
-    async fn reload_keyring(&self, namespace: &Namespace, old: &NamespaceKeys) -> Result<(), Error> {
+    /// After a change that expected another row: if that is the namespace's keyring, what lies there now is in force.
+    pub(super) async fn look_at_keyring(&self, id: NamespaceId, unexpected: &Key) -> Result<(), Error> {
+        if *unexpected != row::keyring_key(id) {
+            return Ok(());
+        }
+        let namespace = self.namespace(id)?;
+        self.reload_keyring(&namespace).await.map(drop)
+    }
+
+    async fn reload_keyring(&self, namespace: &Namespace) -> Result<Revision, Error> {
         let key = row::keyring_key(namespace.info.id);
         let (stored, revision) = self.rows.record::<record::KeyringRow>(&key).await?.ok_or(Error::Integrity("a missing keyring"))?;
         let keyring = Keyring::decode(self.rows.vault, namespace.info.id, self.rows.system_key(), &stored.keyring)?;
         namespace.replace_keys(NamespaceKeys { keyring, revision });
-        if revision == old.revision { Err(Error::Unknown) } else { Ok(()) }
+        Ok(revision)
     }
 
     /// Lists the versions of every keyring that may be shown, or of one.

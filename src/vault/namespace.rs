@@ -119,8 +119,10 @@ impl Namespace {
         self.keys.load_full()
     }
 
+    /// Unless newer ones are there already: who read them from the store may be slower than who rotates.
     pub(super) fn replace_keys(&self, keys: NamespaceKeys) {
-        self.keys.store(Arc::new(keys));
+        let keys = Arc::new(keys);
+        self.keys.rcu(|old| if keys.revision > old.revision { keys.clone() } else { old.clone() });
     }
 }
 

@@ -141,9 +141,13 @@ impl Open {
         match self.rows.store.commit(batch).await {
             Ok(revision) => Ok(Some(revision)),
             Err(error) => match after(error)? {
-                AfterCommit::LookAgain => Ok(None),
+                AfterCommit::LookAgain(key) => {
+                    self.look_at_keyring(permit.granted().namespace, &key).await?;
+                    Ok(None)
+                }
                 AfterCommit::Settle => {
-                    let found = self.find(&self.place(permit.granted())?, permit.granted()).await?;
+                    // Where the store cannot be read either, it may have happened all the same.
+                    let found = self.find(&self.place(permit.granted())?, permit.granted()).await.map_err(|_| Error::Unknown)?;
                     let done = found.filter(|found| permit.intent() != 0 && found.meta.intent == permit.intent());
                     done.map(|found| Some(found.row.revision)).ok_or(Error::Unknown)
                 }

@@ -29,7 +29,7 @@ pub use value::{Expiry, NewSecret, Stored};
 
 use std::time::Duration;
 
-use crate::storage::CommitError;
+use crate::storage::{CommitError, Key};
 
 use super::Error;
 use super::row;
@@ -42,15 +42,15 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(64);
 
 /// What to do after a commit that did not go through.
 enum AfterCommit {
-    /// Look again: a key was rotated, or the row changed.
-    LookAgain,
+    /// Look again: a key was rotated, or the row changed. This is the row that was not as expected.
+    LookAgain(Key),
     /// Nobody knows whether it happened: look whether the row carries this change's intent.
     Settle,
 }
 
 fn after(error: CommitError) -> Result<AfterCommit, Error> {
     match error {
-        CommitError::Conflict(_) => Ok(AfterCommit::LookAgain),
+        CommitError::Conflict(key) => Ok(AfterCommit::LookAgain(key)),
         CommitError::Unknown => Ok(AfterCommit::Settle),
         CommitError::Refused(error) => Err(Error::Store(error)),
     }

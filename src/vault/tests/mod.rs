@@ -53,12 +53,27 @@ struct UnsteadyStore {
     release: Notify,
     /// Whether the next commit is answered so.
     is_in_doubt: AtomicBool,
+    /// Whether nothing can be read after it.
+    goes_dark: AtomicBool,
+    is_dark: AtomicBool,
+}
+
+impl UnsteadyStore {
+    /// The next commit happens, nobody knows, and nobody can look until [`UnsteadyStore::lighten`].
+    fn darken(&self) {
+        self.goes_dark.store(true, Ordering::SeqCst);
+        self.is_in_doubt.store(true, Ordering::SeqCst);
+    }
+
+    fn lighten(&self) {
+        self.is_dark.store(false, Ordering::SeqCst);
+    }
 }
 
 #[async_trait]
 impl Store for UnsteadyStore {
     async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Row>>, StoreError> {
-        self.inner.get(keys).await
+        if self.is_dark.load(Ordering::SeqCst) { Err(StoreError::Full("dark".to_owned())) } else { self.inner.get(keys).await }
     }
 
     async fn scan(&self, prefix: &Key, after: Option<&Key>, limit: PageSize) -> Result<storage::Page, StoreError> {
@@ -73,7 +88,11 @@ impl Store for UnsteadyStore {
             self.release.notified().await;
         }
         let committed = self.inner.commit(batch).await;
-        if self.is_in_doubt.swap(false, Ordering::SeqCst) { Err(CommitError::Unknown) } else { committed }
+        if !self.is_in_doubt.swap(false, Ordering::SeqCst) {
+            return committed;
+        }
+        self.is_dark.store(self.goes_dark.swap(false, Ordering::SeqCst), Ordering::SeqCst);
+        Err(CommitError::Unknown)
     }
 
     async fn watch(&self, prefix: &Key, after: Revision) -> Result<storage::Changes, StoreError> {

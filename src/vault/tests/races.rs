@@ -121,6 +121,28 @@ async fn a_change_of_the_policy_that_was_in_doubt_is_in_force_if_it_happened() {
 }
 
 #[tokio::test]
+async fn a_change_that_was_in_doubt_and_cannot_be_looked_at_is_said_to_be_in_doubt() {
+    let store = Arc::new(UnsteadyStore::default());
+    let fixture = Fixture::open_over(store.clone()).await;
+    fixture.bind_on_the_vault("key-admin").await.expect("bound");
+    store.darken();
+    assert!(matches!(fixture.create("shop/a", "one", None).await, Err(Error::Unknown)));
+    store.lighten();
+    assert_eq!(fixture.reveal("shop/a").await.expect("it happened"), "one");
+    store.darken();
+    assert!(matches!(fixture.rotate().await, Err(Error::Unknown)));
+    store.lighten();
+    // The next to meet the new keyring takes it up: a secret, or a rotation, which asks to be told again.
+    assert_eq!(fixture.create("shop/b", "two", None).await.expect("service goes on").info.kek_version, 2);
+    store.darken();
+    assert!(matches!(fixture.rotate().await, Err(Error::Unknown)));
+    store.lighten();
+    assert!(matches!(fixture.rotate().await, Err(Error::Conflict)));
+    fixture.rotate().await.expect("rotated");
+    assert_eq!(fixture.create("shop/c", "three", None).await.expect("stored").info.kek_version, 4);
+}
+
+#[tokio::test]
 async fn a_seal_waits_for_no_change_of_the_policy() {
     let Held { store, fixture, removal } = held_removal().await;
     assert!(tokio::time::timeout(Duration::from_secs(10), fixture.vault.shut()).await.expect("at once"));
