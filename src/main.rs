@@ -44,7 +44,11 @@ fn dispatch(arguments: Arguments, hardening: Hardening) -> ExitCode {
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no threads can be started")
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no threads can be started")?;
+    let entered = runtime.enter();
+    server::outlive_file_limit().context("signals cannot be watched")?;
+    drop(entered);
+    Ok(runtime)
 }
 
 fn serve(arguments: &ServerArguments, hardening: Hardening) -> anyhow::Result<()> {

@@ -181,7 +181,7 @@ impl Bound {
         let Self { config, manner, parts, listener, operations, live, reload, asked } = self;
         let drain = config.limits.drain_timeout;
         let (end, ending) = watch::channel(false);
-        let failed = work::start(&parts, live.clone(), end.clone(), stop);
+        work::start(&parts, live.clone(), end.clone(), stop);
         tokio::spawn(work::until(ending.clone(), reload.run(asked)));
         tokio::spawn(systemd::tell(parts.vault.openings(), ending.clone()));
         let services = services(&config, manner, &parts);
@@ -206,9 +206,9 @@ impl Bound {
         if let Some(told) = told {
             told.abort();
         }
-        let failure = failed.await.ok().flatten();
         served?;
-        failure.map_or(Ok(()), |why| Err(ServerError::StoreFailed(why)))
+        // Asked last: it may have failed while it was closed, too.
+        parts.store_failure().map_or(Ok(()), |why| Err(ServerError::StoreFailed(why)))
     }
 }
 
@@ -301,6 +301,17 @@ pub fn reload_on_hangup(reload: Arc<Notify>) -> std::io::Result<()> {
         }
     });
     Ok(())
+}
+
+/// From now on a file that reaches the process's limit (`ulimit -f`, `LimitFSIZE`) is a disk that is full: the write fails.
+/// Otherwise SIGXFSZ would end the process.
+///
+/// # Errors
+/// The system does not let signals be watched.
+pub fn outlive_file_limit() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    // The handler stays when its listener is dropped.
+    signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw())).map(drop)
 }
 
 /// Ready on SIGTERM or SIGINT.

@@ -10,7 +10,7 @@ use crate::crypto::SystemRandom;
 use crate::gate::Gate;
 use crate::identity::{HighestLists, LiveTls};
 use crate::model::{Clock, FlooredClock, SystemClock};
-use crate::storage::{Mode, SledOptions, SledStore, Store};
+use crate::storage::{Condition, Mode, SledOptions, SledStore, Store};
 use crate::vault::{History, Pins, Vault};
 
 /// The detail that says how often the policy has changed.
@@ -46,6 +46,14 @@ impl Parts {
         let gate = Gate::new(policy, config.custodians.clone(), audit.clone(), clock.clone());
         note(&audit, "start").await?;
         Ok(Self { clock, audit, store, vault, gate, highest_lists })
+    }
+
+    /// Why the store failed for good, if it did.
+    pub(super) fn store_failure(&self) -> Option<String> {
+        match &*self.store.conditions().borrow() {
+            Condition::Fatal { why, .. } => Some(why.clone()),
+            _ => None,
+        }
     }
 
     /// Seals, writes the last entry, and closes the files. What cannot be written any more is only logged: nothing depends

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::server::HealthReporter;
@@ -24,19 +24,12 @@ const HOUSEKEEPING: Duration = Duration::from_secs(10);
 /// Strangers whose entries in full wait to be written: as many as there are in a minute.
 const STRANGERS: usize = 1_024;
 
-/// Starts all of it. The receiver says, once the server ends, whether the store failed for good.
-pub(super) fn start(
-    parts: &Parts,
-    live: Arc<LiveTls>,
-    end: watch::Sender<bool>,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> oneshot::Receiver<Option<String>> {
-    let (failed, failure) = oneshot::channel();
+/// Starts all of it.
+pub(super) fn start(parts: &Parts, live: Arc<LiveTls>, end: watch::Sender<bool>, stop: impl Future<Output = ()> + Send + 'static) {
     let ending = end.subscribe();
     tokio::spawn(until(ending.clone(), summarise(parts.gate.clone(), parts.vault.clone(), parts.audit.clone(), live)));
     tokio::spawn(until(ending, housekeep(parts.vault.clone(), parts.gate.clone())));
-    tokio::spawn(stop_on(parts.vault.clone(), parts.store.clone(), stop, end, failed));
-    failure
+    tokio::spawn(stop_on(parts.vault.clone(), parts.store.clone(), stop, end));
 }
 
 /// Ready when the server ends.
@@ -86,13 +79,7 @@ async fn housekeep(vault: Arc<Vault>, gate: Arc<Gate>) {
 
 /// Ends the server when it is told to, or when the store fails for good: then the vault is sealed at once, and nothing is
 /// tried again on a disk of which nobody knows what is on it.
-async fn stop_on(
-    vault: Arc<Vault>,
-    store: Arc<dyn Store>,
-    stop: impl Future<Output = ()>,
-    end: watch::Sender<bool>,
-    failed: oneshot::Sender<Option<String>>,
-) {
+async fn stop_on(vault: Arc<Vault>, store: Arc<dyn Store>, stop: impl Future<Output = ()>, end: watch::Sender<bool>) {
     let mut conditions = store.conditions();
     let why = tokio::select! {
         () = stop => None,
@@ -102,12 +89,10 @@ async fn stop_on(
             _ => None,
         },
     };
-    if let Some(why) = &why {
+    if let Some(why) = why {
         tracing::error!(why, "the store failed for good: the vault is sealed, the server ends");
         vault.shut().await;
     }
-    // Nobody listens any more when the server has ended by itself.
-    let _ = failed.send(why);
     end.send_replace(true);
 }
 

@@ -196,3 +196,48 @@ async fn a_full_store_refuses_writes_and_goes_on_reading() {
     assert_eq!(stage.get("shop/b").await.expect("stored"), b"value");
     assert!(stage.running.stop());
 }
+
+/// The soft limit of `ulimit -f`, of a process that runs.
+fn limit_files(running: &Running, bytes: Option<u64>) {
+    use rustix::process::{Pid, Resource, Rlimit, prlimit};
+    let pid = i32::try_from(running.pid()).ok().and_then(Pid::from_raw);
+    prlimit(pid, Resource::Fsize, Rlimit { current: bytes, maximum: None }).expect("limited");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_on_the_size_of_files_is_a_full_disk() {
+    let stage = Stage::new(Site::with_vault("[audit]\nsegment_bytes = 1048576\nreserve_bytes = 65536\n")).await;
+    let store = std::fs::metadata(stage.site.path("data/db")).expect("the log").len();
+    limit_files(&stage.running, Some(store.max(2 << 20)));
+    let value = vec![b'v'; 60_000];
+    let mut stored = 0;
+    let refused = loop {
+        let new = NewSecret::opaque(&name(&format!("shop/large-{stored}")), SecretBytes::new(value.clone()));
+        match stage.backend.create_secret(new).await {
+            Ok(_) => stored += 1,
+            Err(error) => break error,
+        }
+        assert!(stored < 1_000, "there is a limit");
+    };
+    assert!(matches!(code::<()>(&Err(refused)), Some(Code::Unavailable | Code::Unknown)));
+    stage.recovers().await;
+    limit_files(&stage.running, None);
+    let begin = Instant::now();
+    while let Err(error) = stage.put("shop/b").await {
+        if code::<()>(&Err(error)) == Some(Code::AlreadyExists) {
+            break;
+        }
+        assert!(begin.elapsed() < Duration::from_secs(15), "it did not come back");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    for number in 0..stored {
+        assert_eq!(stage.get(&format!("shop/large-{number}")).await.expect("acknowledged"), value);
+    }
+    // The same of the log of what was done.
+    limit_files(&stage.running, Some(4_096));
+    stage.is_shut("shop/c").await;
+    limit_files(&stage.running, None);
+    stage.recovers().await;
+    stage.log_has_no_gap();
+    assert!(stage.running.stop());
+}

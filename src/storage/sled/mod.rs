@@ -130,7 +130,10 @@ impl SledStore {
             disk,
         });
         let (inbox, messages) = mpsc::channel();
-        let writer = Writer::start(Arc::clone(&shared), messages, folder, options.clone(), ledger, count)?;
+        let writer = Writer::start(Arc::clone(&shared), messages, folder, options.clone(), ledger, count).inspect_err(|_| {
+            // Here, where a panic of its closing is caught.
+            shared.log.swap(None).map(writer::close);
+        })?;
         Ok(Self { shared, inbox, room: Arc::new(Semaphore::new(INBOX_BATCHES)), writer: Mutex::new(Some(writer)) })
     }
 

@@ -68,6 +68,19 @@ pub(super) struct Opened {
 pub(super) fn open_log(folder: &Folder, disk: &Disk, options: &SledOptions, mode: Mode) -> Result<Opened, StoreError> {
     let log = Log::open(folder, options.cache_bytes)?;
     log.note_size(disk.log_bytes());
+    match believe(&log, folder, disk, mode) {
+        Ok((ledger, count)) => Ok(Opened { log, ledger, count }),
+        Err(error) => {
+            if close(log) {
+                Err(error)
+            } else {
+                Err(StoreError::Fatal(format!("the log could not be closed after this: {error}")))
+            }
+        }
+    }
+}
+
+fn believe(log: &Log, folder: &Folder, disk: &Disk, mode: Mode) -> Result<(Ledger, Option<Count>), StoreError> {
     if mode == Mode::CreateNew {
         let mut first = Pending::default();
         first.record(Ledger::default());
@@ -75,7 +88,7 @@ pub(super) fn open_log(folder: &Folder, disk: &Disk, options: &SledOptions, mode
     }
     let ledger = log.ledger()?;
     let mut count = Count::default();
-    let is_counted = count.go_on(&log, &ledger, COUNTED_AT_OPENING)?;
+    let is_counted = count.go_on(log, &ledger, COUNTED_AT_OPENING)?;
     let witness = Witness::open(folder)?;
     if mode == Mode::OpenExisting {
         witness.confirm(ledger.revision)?;
@@ -83,7 +96,20 @@ pub(super) fn open_log(folder: &Folder, disk: &Disk, options: &SledOptions, mode
     disk.sync().map_err(failed(folder.path(), "cannot be synced"))?;
     witness.record(ledger.revision);
     folder.tighten()?;
-    Ok(Opened { log, ledger, count: (!is_counted).then_some(count) })
+    Ok((ledger, (!is_counted).then_some(count)))
+}
+
+/// Drops it, and says whether that went well: sled panics when its last fsync fails.
+pub(super) fn close<T>(log: T) -> bool {
+    catch_unwind(AssertUnwindSafe(|| drop(log))).is_ok()
+}
+
+/// What went wrong, without the words that a [`Condition`] says by itself.
+fn cause(error: StoreError) -> String {
+    match error {
+        StoreError::Fatal(why) | StoreError::Full(why) => why,
+        other => other.to_string(),
+    }
 }
 
 impl Writer {
@@ -155,7 +181,7 @@ impl Writer {
             Ok(()) => self.acknowledge(group),
             Err(StoreError::Full(why)) => self.doubt(group, &why),
             Err(other) => {
-                self.fail(&other.to_string());
+                self.fail(&cause(other));
                 group.answer_unknown(&self.shared);
             }
         }
@@ -226,7 +252,7 @@ impl Writer {
         match poison {
             Some(StoreError::Full(why)) if self.is_sound => self.stumble(&why),
             Some(StoreError::Full(_)) | None => {}
-            Some(other) => self.fail(&other.to_string()),
+            Some(other) => self.fail(&cause(other)),
         }
     }
 
@@ -237,7 +263,7 @@ impl Writer {
         self.shared.progress.send_modify(|progress| progress.halted = true);
         // If the room ran out while pages were written back, they are lost, and this is where it is told.
         if let Err(error) = self.sync() {
-            self.fail(&error.to_string());
+            self.fail(&cause(error));
         }
     }
 
@@ -281,7 +307,7 @@ impl Writer {
                 false
             }
             Err(other) => {
-                self.fail(&other.to_string());
+                self.fail(&cause(other));
                 false
             }
         }
@@ -308,8 +334,7 @@ impl Writer {
             log.wake_sleepers();
             thread::sleep(Duration::from_millis(1));
         }
-        // sled panics here when its last fsync fails.
-        if catch_unwind(AssertUnwindSafe(|| drop(log))).is_err() {
+        if !close(log) {
             self.fail("the log could not be closed");
         }
     }
