@@ -3,13 +3,16 @@
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use strongroom::client::{BindingScope, Client, ClientOptions, Credentials, NewBinding, NewNamespace};
+use strongroom::client::{BindingScope, Client, ClientError, ClientOptions, Credentials, NewBinding, NewNamespace};
+use strongroom::config::Config;
 use strongroom::model::{Clock, Environment, SecretBytes, SpiffeId, SystemClock};
 use strongroom::pki::{Authority, Issued, LeafProfile, private_folder, write_private};
+use strongroom::seal::Argon2Parameters;
+use strongroom::server::{Init, init};
 use tempfile::TempDir;
 
 /// The program under test.
@@ -100,6 +103,16 @@ impl Site {
     pub(crate) fn make_vault(&self, extra: &str) {
         let pins = self.init(&["--administrator", person("ana").as_str(), "--administrator", person("ben").as_str()]);
         self.write_config(&pins, extra);
+    }
+
+    /// The same with the least cost of its passphrase that there is, for tests that open it over and over.
+    pub(crate) async fn make_cheap_vault(&self, extra: &str) {
+        let config = Config::load(&self.path("strongroom.toml")).expect("the site's own");
+        let (passphrase, cost) = (SecretBytes::new(PASSPHRASE.as_bytes().to_vec()), Argon2Parameters::for_throwaway());
+        let administrators = vec![person("ana"), person("ben")];
+        let pins = init(&config, Init { passphrase, cost, administrators, single_administrator: false }).await.expect("made");
+        let key = hex::encode(pins.audit_public_key);
+        self.write_config(&format!("vault_id = \"{}\"\naudit_public_key = \"{key}\"\n", pins.vault_id), extra);
     }
 
     /// A path in the folder.
@@ -204,8 +217,13 @@ impl Site {
 
     /// A client for anybody. It never tries again by itself, so that a test sees what happens.
     pub(crate) async fn client(&self, running: &Running, id: &SpiffeId) -> Client {
-        let options = ClientOptions::new(running.address.to_string(), server_id(), self.credentials(id)).retries(0);
-        Client::connect(options).await.expect("connected")
+        self.try_client(running, &self.credentials(id)).await.expect("connected")
+    }
+
+    /// The same with these files, of a server that may be gone or refuse them.
+    pub(crate) async fn try_client(&self, running: &Running, credentials: &Credentials) -> Result<Client, ClientError> {
+        let options = ClientOptions::new(running.address.to_string(), server_id(), credentials.clone()).retries(0);
+        Client::connect(options).await
     }
 
     /// A profile for anybody, as the command line takes it.
@@ -278,7 +296,7 @@ fn gather(folder: &Path, into: &mut Vec<(PathBuf, Vec<u8>)>) {
 }
 
 impl Running {
-    /// Starts the command and waits for `serving on ADDRESS` on its standard error; otherwise what stood there.
+    /// Starts the command and waits for `serving on ADDRESS` on its standard error; otherwise what stood there, and how it ended.
     pub(crate) fn of(mut command: Command) -> Result<Self, String> {
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
         let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
@@ -297,8 +315,8 @@ impl Running {
             log.push_str(&line);
             log.push('\n');
         }
-        let _ = child.wait();
-        Err(log)
+        let status = child.wait().expect("waited");
+        Err(format!("{log}{status}"))
     }
 
     /// Where it serves.
@@ -357,10 +375,31 @@ impl Running {
     }
 
     /// The same; it must have ended cleanly. Returns all that it wrote to its log.
-    pub(crate) fn stop_and_read(mut self) -> String {
-        assert!(self.terminate(), "it ends cleanly");
+    pub(crate) fn stop_and_read(self) -> String {
+        let (status, log) = self.end();
+        assert!(status.success(), "it ends cleanly: {log}");
+        log
+    }
+
+    /// Whether it has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("waited").is_some()
+    }
+
+    /// SIGTERM, if it still runs; how it ended, and all that it wrote to its log. One that goes on for a minute hangs.
+    pub(crate) fn end(mut self) -> (ExitStatus, String) {
+        // It may have ended by itself just now.
+        let _ = rustix::process::kill_process(self.raw_pid(), rustix::process::Signal::TERM);
+        let begin = Instant::now();
+        let status = loop {
+            if let Some(status) = self.child.try_wait().expect("waited") {
+                break status;
+            }
+            assert!(begin.elapsed() < Duration::from_secs(60), "it hangs: {}", self.log.lock().expect("no reader panics"));
+            std::thread::sleep(Duration::from_millis(5));
+        };
         self.reader.take().map(std::thread::JoinHandle::join).expect("read once").expect("no reader panics");
-        std::mem::take(&mut self.log.lock().expect("no reader panics"))
+        (status, std::mem::take(&mut *self.log.lock().expect("no reader panics")))
     }
 
     fn raw_pid(&self) -> rustix::process::Pid {

@@ -6,8 +6,10 @@
 //! | `boundaries` | absent or forbidden, other namespaces' objects, other callers' page tokens |
 //! | `canary` | a token in every field of every call, searched for in everything written and answered |
 //! | `cli` | the program as people and scripts use it |
+//! | `clock` | a clock that is a year ahead or behind |
 //! | `crowd` | how many may connect and call, in all and of one principal; how a server ends |
 //! | `deploy` | the units, the container file and the firewall in `deploy/` |
+//! | `disks` | each call to a disk fails once |
 //! | `doctor` | what `strongroom doctor` finds on a good host, and on one with one fault |
 //! | `documents` | what README and docs say is what is there |
 //! | `faults` | log or store cannot be written |
@@ -33,8 +35,10 @@
 //! | `required` | what tests need of their machine |
 //! | `revocation` | lists of revoked certificates, and lives too short to need one |
 //! | `roles` | patterns, times, who may give what, and that taking away works at once |
+//! | `script` | a run through the life of a vault, and what it may have left |
 //! | `secrets` | what becomes of a secret |
 //! | `shape` | what no field of the API may be |
+//! | `shim` | steers what makes a server's disk and clock misbehave |
 //! | `stage` | a server that several tests share |
 //! | `story` | the smallest story: made, opened, stored, read, restarted |
 //! | `systemd` | a socket that is passed, and what systemd is told |
@@ -44,8 +48,10 @@ mod attacks;
 mod boundaries;
 mod canary;
 mod cli;
+mod clock;
 mod crowd;
 mod deploy;
+mod disks;
 mod doctor;
 mod documents;
 mod faults;
@@ -71,8 +77,10 @@ mod requests;
 mod required;
 mod revocation;
 mod roles;
+mod script;
 mod secrets;
 mod shape;
+mod shim;
 mod stage;
 mod story;
 mod systemd;
