@@ -30,6 +30,7 @@ mod tests {
             format!("{:?}", CreateSecretRequest { payload: canary.clone(), name: "a/b".to_owned(), ..Default::default() }),
             format!("{:?}", UpdateSecretRequest { payload: canary.clone(), name: "a/b".to_owned(), ..Default::default() }),
             format!("{:?}", RevealSecretResponse { payload: canary.clone(), ..Default::default() }),
+            format!("{:?}", RevealedSecret { payload: canary.clone(), ..Default::default() }),
             format!("{:?}", UnsealRequest { passphrase: canary.clone() }),
         ];
         let as_numbers = format!("{canary:?}");

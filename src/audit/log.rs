@@ -161,6 +161,22 @@ impl AuditLog {
         }
     }
 
+    /// Queues entries one behind the other in one group, at once, and resolves when all of them are on disk.
+    ///
+    /// # Errors
+    /// As for [`AuditLog::enqueue`], for the first that was refused: those before it ride with their group all the same, and
+    /// those behind it were not queued. `Unwritable` if they did not become durable.
+    pub fn append_all(&self, drafts: Vec<Draft>) -> impl Future<Output = Result<(), AuditError>> + Send + use<> {
+        let bodies: Vec<_> = drafts.iter().map(|draft| (draft.render(), draft.importance)).collect();
+        let last = self.shared.push_all(&bodies, self.clock.now());
+        async move {
+            match last? {
+                Some(last) => last.await.map(drop),
+                None => Ok(()),
+            }
+        }
+    }
+
     /// Queues an entry behind those queued before. Its [`Pending`] may be dropped: the entry rides with its group all the same,
     /// and shares its end.
     ///

@@ -92,12 +92,26 @@ impl Shared {
     pub(super) fn push(&self, body: &[u8], importance: Importance, now: Timestamp) -> Result<Pending, AuditError> {
         let mut queue = self.lock();
         let pushed = queue.push(body, importance, now);
-        let ring = queue.poked || queue.count == queue.wake_at;
+        self.leave(queue, 1);
+        pushed
+    }
+
+    /// Takes entries in, all into one group: the last stands for all of them. None of none.
+    pub(super) fn push_all(&self, bodies: &[(Vec<u8>, Importance)], now: Timestamp) -> Result<Option<Pending>, AuditError> {
+        let mut queue = self.lock();
+        let pushed = bodies.iter().try_fold(None, |_, (body, importance)| queue.push(body, *importance, now).map(Some));
+        self.leave(queue, bodies.len());
+        pushed
+    }
+
+    /// Rings if the writer waits for one of the entries that were just taken in, or to hear of somebody refused.
+    fn leave(&self, queue: MutexGuard<'_, Queue>, pushed: usize) {
+        let was = queue.count.saturating_sub(pushed);
+        let ring = queue.poked || (was < queue.wake_at && queue.wake_at <= queue.count);
         drop(queue);
         if ring {
             self.bell.notify_one();
         }
-        pushed
     }
 }
 

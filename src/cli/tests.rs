@@ -18,6 +18,7 @@ fn command_line(method: Method) -> &'static str {
         }
         Method::UpdateSecretMetadata => "secret label wepay-prod/merchants/1 tier=gold --remove trial",
         Method::RevealSecret => "secret get wepay-prod/merchants/1 --version 2 --reason asked --ticket T-1 --to token.txt --force",
+        Method::RevealBatch => "secret fetch wepay-prod/merchants/1 wepay-prod/merchants/2 --reason asked --ticket T-1 --to tokens.json --force",
         Method::DescribeSecret => "secret describe wepay-prod/merchants/1",
         Method::ListSecrets => "secret list wepay-prod/merchants --limit 0",
         Method::ListSecretVersions => "secret versions wepay-prod/merchants/1",

@@ -167,6 +167,7 @@ calls! {
     read {
         DescribeSecret: DescribeSecretRequest -> DescribeSecretResponse;
         RevealSecret: RevealSecretRequest -> RevealSecretResponse;
+        RevealBatch: RevealBatchRequest -> RevealBatchResponse;
         ListSecrets: ListSecretsRequest -> ListSecretsResponse;
         ListSecretVersions: ListSecretVersionsRequest -> ListSecretVersionsResponse;
         FindSecrets: FindSecretsRequest -> FindSecretsResponse;

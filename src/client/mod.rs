@@ -7,7 +7,7 @@
 //! | `call` | the one way of every call: request id, deadline, attempts, errors |
 //! | `retry` | when and after how long a call is sent again (pure), and randomness |
 //! | `error` | [`ClientError`]: what is wrong and what to do next |
-//! | `secrets`, `namespaces`, `access`, `keys`, `seal`, `audit` | one typed method for each RPC, and their words |
+//! | `secrets`, `batch`, `namespaces`, `access`, `keys`, `seal`, `audit` | one typed method for each RPC, and their words |
 //! | `page` | [`Page`], [`Listed`], [`collect`]: lists in pages |
 //! | `secret_requests` | what can be asked about secrets, built up word by word |
 //! | `convert`, `secret_wire`, `access_wire` | between the wire's types and the typed ones |
@@ -46,6 +46,7 @@
 mod access;
 mod access_wire;
 mod audit;
+mod batch;
 mod call;
 mod convert;
 mod error;
@@ -72,6 +73,7 @@ use tls::{ClientFiles, ClientTls, ConnectError, Timeouts};
 pub use crate::api::Method;
 pub use access::{BindingFilter, BindingInfo, BindingScope, Grant, NewBinding, NewRole, RoleInfo};
 pub use audit::{AuditEntry, AuditFilter};
+pub use batch::RevealBatch;
 pub use error::{ClientError, FieldProblem, Refusal};
 pub use keys::{KeyInfo, KeyState};
 pub use namespaces::{NamespaceInfo, NamespaceLimits, NewNamespace};

@@ -5,6 +5,7 @@
 //! call, resource ── decide ──┬─ deny ──> entry (or a count) ──> refusal
 //!                            └─ allow ─> permit
 //!   a read:   permit ─> operation ─> Unreleased<T> ─> entry on disk ─> T
+//!   a batch:  the same for each item: a permit each, an entry each, all on disk together
 //!   a change: permit ─> intent on disk ─> operation commits ─> outcome queued ─> T
 //! ```
 //!
@@ -19,6 +20,7 @@
 //! outcome is recorded all the same.
 
 mod call;
+mod each;
 mod needs;
 mod permit;
 mod record;
@@ -63,6 +65,12 @@ struct Admitted<G> {
     needs: Needs,
 }
 
+/// A refusal, and the entry that tells of it.
+struct Denied<E> {
+    refusal: Refusal<E>,
+    draft: Box<Draft>,
+}
+
 impl Gate {
     /// A gate over the policy in force, the custodians that the configuration names, and the audit log.
     #[must_use]
@@ -95,6 +103,17 @@ impl Gate {
 
     /// Decides, and refuses or makes the permit.
     async fn admit<R: Resource, E: Failure>(&self, call: Call, resource: R) -> Result<Admitted<R::Granted>, Refusal<E>> {
+        match self.decide(&call, resource) {
+            Ok(admitted) => Ok(admitted),
+            Err(Denied { refusal, draft }) => {
+                self.refuse(*draft, &call).await;
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Decides, by the policy of this moment.
+    fn decide<R: Resource, E: Failure>(&self, call: &Call, resource: R) -> Result<Admitted<R::Granted>, Denied<E>> {
         let needs = needs(call.method);
         let question = Question {
             policy: self.policy.snapshot(),
@@ -102,28 +121,28 @@ impl Gate {
             principal: &call.peer.principal.id,
             now: self.clock.now(),
         };
+        let denied = |record: Record, refusal: Refusal<E>| {
+            self.refusals.count(refusal.word());
+            Denied { draft: Box::new(record.denied(refusal.word())), refusal }
+        };
         let refusal = match (question.policy.is_some() || needs.while_sealed, resource.decide(&question, needs.any_of)) {
             (false, _) => Refusal::Sealed,
             (true, Decision::Deny) if resource.is_visible(&question) => Refusal::Forbidden { missing: needs.wanted() },
             (true, Decision::Deny) => Refusal::Absent,
             (true, Decision::Allow(action, rule)) => {
-                let record = Record::new(&call, resource.name(), action, rule);
-                if let Some(refusal) = self.unmet(&call, action, needs.nature, resource.requires_post_quantum(&question)) {
-                    self.refusals.count(refusal.word());
-                    self.refuse(record.denied(refusal.word()), &call).await;
-                    return Err(refusal);
+                let record = Record::new(call, resource.name(), action, rule);
+                if let Some(refusal) = Self::unmet(call, action, needs.nature, resource.requires_post_quantum(&question)) {
+                    return Err(denied(record, refusal));
                 }
-                let permit = Permit::new(&call, action, question.now, resource.grant(&question, needs.any_of));
+                let permit = Permit::new(call, action, question.now, resource.grant(&question, needs.any_of));
                 return Ok(Admitted { permit, record, needs });
             }
         };
-        self.refusals.count(refusal.word());
-        self.refuse(Record::unruled(&call, resource.name(), needs.wanted()).denied(refusal.word()), &call).await;
-        Err(refusal)
+        Err(denied(Record::unruled(call, resource.name(), needs.wanted()), refusal))
     }
 
     /// What an allowed call must bring along and does not.
-    fn unmet<E>(&self, call: &Call, action: Action, nature: Nature, requires_post_quantum: bool) -> Option<Refusal<E>> {
+    fn unmet<E>(call: &Call, action: Action, nature: Nature, requires_post_quantum: bool) -> Option<Refusal<E>> {
         if requires_post_quantum && !call.peer.post_quantum {
             return Some(Refusal::PostQuantumRequired);
         }
@@ -238,8 +257,13 @@ impl Gate {
 
     /// A refusal stands as refused whether or not its entry can be written.
     async fn refuse(&self, draft: Draft, call: &Call) {
-        if self.tally.observe(record::caller_key(call), self.clock.now()) == Observed::WriteNow {
+        if self.is_to_be_written(call) {
             let _ = self.audit.append(draft).await;
         }
+    }
+
+    /// Whether a refusal of this call is written in full; else it was counted.
+    fn is_to_be_written(&self, call: &Call) -> bool {
+        self.tally.observe(record::caller_key(call), self.clock.now()) == Observed::WriteNow
     }
 }

@@ -47,7 +47,7 @@ pub const fn needs(method: Method) -> Needs {
     match method {
         M::CreateSecret => any_of(&[Action::Create], Change),
         M::UpdateSecret | M::UpdateSecretMetadata | M::DisableSecret | M::EnableSecret => any_of(&[Action::Update], Change),
-        M::RevealSecret => any_of(&[Action::Reveal], Read),
+        M::RevealSecret | M::RevealBatch => any_of(&[Action::Reveal], Read),
         M::DescribeSecret | M::ListSecrets | M::ListSecretVersions | M::FindSecrets => any_of(&[Action::Describe], Read),
         M::DestroySecret | M::RestoreSecret | M::PurgeSecret => any_of(&[Action::Destroy], Change),
         // Who may do anything in a namespace may know that it exists.
@@ -71,7 +71,7 @@ mod tests {
     #[test]
     fn plaintext_leaves_by_reveal_alone() {
         let by_reveal: Vec<_> = Method::ALL.iter().filter(|method| needs(**method).any_of == ActionSet::of(&[Action::Reveal])).collect();
-        assert_eq!(by_reveal, [&Method::RevealSecret]);
+        assert_eq!(by_reveal, [&Method::RevealSecret, &Method::RevealBatch]);
     }
 
     #[test]

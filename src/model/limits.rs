@@ -16,6 +16,8 @@ pub const STREAMS_PER_CONNECTION: u32 = 256;
 pub const PAGE_ITEMS: usize = 1_000;
 /// Page of a list when the caller names none.
 pub const DEFAULT_PAGE_ITEMS: usize = 100;
+/// Items of a batch.
+pub const BATCH_ITEMS: usize = 256;
 
 /// Segments of a path, the namespace not counted.
 pub const PATH_SEGMENTS: usize = 8;

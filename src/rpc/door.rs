@@ -23,6 +23,7 @@ pub(super) struct Door {
     pub(super) payload_max_bytes: usize,
     page_max_items: usize,
     page_max_bytes: usize,
+    pub(super) message_max_bytes: usize,
 }
 
 /// The header that proxies and callers give a request to find it again. What cannot stand in a log is left out: nobody's call
@@ -41,6 +42,7 @@ impl Door {
             payload_max_bytes: services.payload_max_bytes,
             page_max_items: services.page_max_items,
             page_max_bytes: services.message_max_bytes - services.message_max_bytes / 16,
+            message_max_bytes: services.message_max_bytes,
         }
     }
 
@@ -74,6 +76,20 @@ impl Door {
         let vault = self.vault.clone();
         let about = About::of(&call);
         self.gate.run(call, resource, move |permit| operation(vault, permit)).await.map_err(|refusal| of_refusal(&about, refusal))
+    }
+
+    /// Runs an operation of the vault for each item through the gate, and says what became of each.
+    pub(super) async fn run_each<R, T, F, O>(&self, call: Call, items: Vec<R>, operation: O) -> Result<Vec<Result<T, Status>>, Status>
+    where
+        R: Resource,
+        F: Future<Output = Result<Unreleased<T>, vault::Error>> + Send,
+        O: Fn(Arc<Vault>, usize, Permit<R::Granted>) -> F + Send,
+    {
+        let about = About::of(&call);
+        let of_refusal = |refusal| of_refusal(&about, refusal);
+        let each = self.gate.run_each(call, items, |position, permit| operation(self.vault.clone(), position, permit));
+        let answers = each.await.map_err(of_refusal)?;
+        Ok(answers.into_iter().map(|answer| answer.map_err(of_refusal)).collect())
     }
 
     /// How long a page is to be.

@@ -2,6 +2,7 @@
 
 use tonic::{Request, Response, Status};
 
+use super::batch::Batch;
 use super::door::Door;
 use super::field::{Fault, InField, expiry, label_keys, labels, optional_time, parsed, prefix, reason, request_id, ticket, token_details};
 use super::show;
@@ -123,6 +124,11 @@ impl SecretService for Secrets {
             revision: revealed.revision,
             expire_time: revealed.expires.map(show::time),
         }))
+    }
+
+    async fn reveal_batch(&self, request: Request<api::RevealBatchRequest>) -> Answer<api::RevealBatchResponse> {
+        let (call, batch) = self.door.understand(Method::RevealBatch, request, Batch::parse).await?;
+        batch.reveal(&self.door, call).await.map(Response::new)
     }
 
     async fn describe_secret(&self, request: Request<api::DescribeSecretRequest>) -> Answer<api::DescribeSecretResponse> {

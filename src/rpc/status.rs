@@ -31,8 +31,8 @@ pub(super) fn invalid(fault: &Fault) -> Status {
 
 /// Which call a line of the log is about.
 pub(super) struct About {
-    method: Method,
-    request_id: Option<Text<{ limits::REQUEST_ID_BYTES }>>,
+    pub(super) method: Method,
+    pub(super) request_id: Option<Text<{ limits::REQUEST_ID_BYTES }>>,
 }
 
 impl About {
@@ -95,6 +95,7 @@ fn of_error(about: &About, error: &Error) -> Status {
             Status::failed_precondition(*why)
         }
         Error::Invalid { field, why } => invalid(&Fault { field, why }),
+        Error::NoRoom => Status::resource_exhausted("it did not fit into this answer, and was not opened: ask for it again"),
         Error::Policy(refused) => of_policy(*refused),
         Error::Unknown => Status::unknown("nobody knows whether the change happened: read it again"),
         Error::Seal(refused) => of_seal(about, refused),

@@ -33,6 +33,9 @@ pub enum Error {
         /// What is wrong with it; a constant, which repeats no value.
         why: &'static str,
     },
+    /// The value does not fit into the answer beside those before it; it was not opened.
+    #[error("the answer has no room for it")]
+    NoRoom,
     /// The policy may not be changed like that.
     #[error(transparent)]
     Policy(#[from] ChangeRefused),
@@ -95,6 +98,7 @@ impl Failure for Error {
             Self::Conflict => "conflict",
             Self::State(_) => "failed_precondition",
             Self::Invalid { .. } => "invalid_argument",
+            Self::NoRoom => "no_room",
             Self::Policy(_) => "policy_refused",
             Self::NotThisVault(_) => "not_this_vault",
             Self::Integrity(_) => "integrity",

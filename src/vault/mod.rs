@@ -46,7 +46,7 @@ pub use open::Open;
 pub use page::{Page, PageLimits};
 pub use role::{BindingDraft, BindingFilter, BindingInfo, RoleDraft, RoleInfo};
 pub use secret::{
-    Expiry, MetadataChange, NewSecret, NewVersion, Revealed, SecretInfo, ShownState, StateChange, Stored, TokenDetails, VersionInfo,
+    Expiry, MetadataChange, NewSecret, NewVersion, Revealed, Room, SecretInfo, ShownState, StateChange, Stored, TokenDetails, VersionInfo,
 };
 
 use crate::access::ChangeRefused;

@@ -112,7 +112,7 @@ impl Scene {
                 if matches!(field, "payload" | "passphrase") {
                     texts.push(WORD.to_owned());
                 }
-                if matches!(field, "name" | "prefix" | "resource_prefix") {
+                if matches!(field, "name" | "items.name" | "prefix" | "resource_prefix") {
                     texts.push(format!("{}/merchants/{}", self.subject.namespace, token()));
                 }
                 for text in texts {

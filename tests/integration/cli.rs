@@ -63,6 +63,13 @@ async fn a_value_goes_in_by_standard_input_and_comes_out_as_it_was() {
     let stored = backend.ok("secret put shop/merchants/1 --provider wepay --subject 1 --label team=payments", "token-of-one\n");
     assert!(stored.contains("shop/merchants/1") && !stored.contains("token-of-one"), "{stored}");
     assert_eq!(backend.ok("secret get shop/merchants/1", ""), "token-of-one", "one newline was dropped, none is added");
+    let fetched = backend.json("secret fetch shop/merchants/1");
+    assert_eq!((&fetched["items"][0]["name"], &fetched["items"][0]["version"]), (&"shop/merchants/1".into(), &1.into()));
+    // What could be had is there whatever became of the rest, whose exit code it is.
+    let partly = backend.run("secret fetch shop/absent shop/merchants/1", "");
+    let items: Value = serde_json::from_slice(&partly.stdout).expect("JSON");
+    assert_eq!((partly.status.code(), &items["items"][0]["code"]), (Some(3), &"NOT_FOUND".into()));
+    assert_eq!(items["items"][1], fetched["items"][0]);
     backend.ok("secret put shop/kept --keep-newline", "line\n");
     assert_eq!(backend.ok("secret get shop/kept", ""), "line\n");
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use prost::Message;
 use strongroom::api::{self, Method};
-use strongroom::client::{Client, ClientError, NewSecret, Reveal};
+use strongroom::client::{Client, ClientError, NewSecret, Reveal, RevealBatch};
 use strongroom::model::{Environment, SecretBytes, SecretName};
 use tonic::{Code, Request};
 
@@ -58,6 +58,8 @@ impl Stage {
     /// Nothing leaves and nothing changes, and `status` says so.
     async fn is_shut(&self, put: &str) {
         assert_eq!(code(&self.get("shop/a").await), Some(Code::Unavailable));
+        let batch = RevealBatch::new().latest([name("shop/a"), name("shop/absent")]);
+        assert_eq!(code(&self.backend.reveal_batch(batch).await), Some(Code::Unavailable));
         assert_eq!(code(&self.put(put).await), Some(Code::Unavailable));
         let status = self.cleo.status().await.expect("status is answered all the same");
         assert!(!status.audit.healthy && !status.audit.problem.is_empty());

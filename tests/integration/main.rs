@@ -3,6 +3,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `attacks` | floods of HTTP/2 frames, as bytes |
+//! | `batch` | many values at once: each decided and on record by itself |
 //! | `boundaries` | absent or forbidden, other namespaces' objects, other callers' page tokens |
 //! | `canary` | a token in every field of every call, searched for in everything written and answered |
 //! | `cli` | the program as people and scripts use it |
@@ -45,6 +46,7 @@
 //! | `wire` | calls as bytes on the wire |
 
 mod attacks;
+mod batch;
 mod boundaries;
 mod canary;
 mod cli;

@@ -1,10 +1,13 @@
 //! The matrix: every RPC × identity × sealed or open, against a real server. What is expected stands in one hand-written
 //! table, which no code of the product feeds.
 
-use strongroom::api::Method;
+use prost::Message;
+use strongroom::api::reveal_batch_result::Outcome;
+use strongroom::api::{self, Method};
 use strongroom::client::{Client, StateChange};
 use strongroom::model::{Environment, SpiffeId};
-use tonic::Code;
+use tonic::transport::Channel;
+use tonic::{Code, Status};
 
 use crate::harness::{person, workload};
 use crate::requests::Subject;
@@ -69,6 +72,8 @@ const fn expected_open(method: Method) -> [Code; COLUMNS] {
         Method::UpdateSecret         => [D,  Y,  D,  D,  N,  N,  N,  N,  N,  N,  N,  N,  N,  N,  N,  N],
         Method::UpdateSecretMetadata => [D,  Y,  D,  D,  N,  N,  N,  N,  N,  N,  N,  N,  N,  N,  N,  N],
         Method::RevealSecret         => [Y,  D,  Y,  D,  N,  N,  N,  N,  N,  N,  N,  N,  N,  N,  N,  N],
+        // Of its one item.
+        Method::RevealBatch          => [Y,  D,  Y,  D,  N,  N,  N,  N,  N,  N,  N,  N,  N,  N,  N,  N],
         Method::DescribeSecret       => [Y,  Y,  Y,  Y,  N,  N,  N,  N,  N,  N,  N,  N,  N,  N,  N,  N],
         // Who has any right in a namespace may know that it exists.
         Method::ListSecrets          => [Y,  Y,  Y,  Y,  D,  D,  D,  D,  D,  D,  D,  N,  D,  N,  N,  N],
@@ -144,6 +149,18 @@ impl Identity {
     }
 }
 
+/// What the caller is told; of a batch, of its one item.
+async fn answer(channel: &Channel, method: Method, subject: &Subject) -> Result<Vec<u8>, Status> {
+    let answer = call(channel, method, subject).await?;
+    if method == Method::RevealBatch {
+        let mut results = api::RevealBatchResponse::decode(answer.as_slice()).expect("an answer of that RPC").results;
+        if let Some(Outcome::Failure(failure)) = results.pop().expect("one for its one item").outcome {
+            return Err(Status::new(failure.code.into(), failure.message));
+        }
+    }
+    Ok(answer)
+}
+
 /// The vault with everybody in it, and who makes what the calls are about.
 struct Scene {
     stage: Stage,
@@ -201,7 +218,7 @@ impl Scene {
         for (column, identity) in IDENTITIES.into_iter().enumerate() {
             let channel = self.stage.channel(&identity.id()).await;
             for method in Method::ALL.iter().copied() {
-                let answer = call(&channel, method, &self.subject(method).await).await;
+                let answer = answer(&channel, method, &self.subject(method).await).await;
                 let expected = expected_open(method)[column];
                 if code(&answer) != expected {
                     wrong.push(format!("open: {method:?} by {identity:?}: {answer:?}, not {expected:?}"));
@@ -219,7 +236,7 @@ impl Scene {
         for identity in IDENTITIES {
             let channel = self.stage.channel(&identity.id()).await;
             for method in Method::ALL.iter().copied() {
-                let answer = call(&channel, method, &self.subject).await;
+                let answer = answer(&channel, method, &self.subject).await;
                 let expected = expected_sealed(method, identity == Identity::ConfiguredCustodian);
                 if code(&answer) != expected {
                     wrong.push(format!("sealed: {method:?} by {identity:?}: {answer:?}, not {expected:?}"));

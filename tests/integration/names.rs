@@ -28,7 +28,7 @@ fn holds_secret_name(method: Method, field: &str) -> bool {
             | Method::DeleteRole
             | Method::DescribeRole
     );
-    field == "name" && !of_namespaces_and_roles
+    field == "items.name" || (field == "name" && !of_namespaces_and_roles)
 }
 
 fn misspelt_secrets(namespace: &str) -> Vec<String> {

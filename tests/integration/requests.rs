@@ -130,6 +130,12 @@ pub(crate) fn message(method: Method, subject: &Subject, probe: &mut Probe<'_>) 
             ticket: p.text("ticket", "T-1"),
         }
         .encode_to_vec(),
+        Method::RevealBatch => api::RevealBatchRequest {
+            items: vec![api::RevealBatchItem { name: p.text("items.name", name), version: 0 }],
+            reason: p.text("reason", "a test"),
+            ticket: p.text("ticket", "T-1"),
+        }
+        .encode_to_vec(),
         Method::DescribeSecret => api::DescribeSecretRequest { name: p.text("name", name) }.encode_to_vec(),
         Method::ListSecrets => {
             api::ListSecretsRequest { prefix: p.text("prefix", namespace), page_size, page_token: p.text("page_token", "") }.encode_to_vec()

@@ -9,8 +9,13 @@ use crate::requests::text_fields;
 
 const PACKAGE: &str = "strongroom.v1";
 /// Every field of bytes: what a secret lies in. No other may come without thought (and `debug_redact`).
-const BYTES: [&str; 4] =
-    ["CreateSecretRequest.payload", "RevealSecretResponse.payload", "UnsealRequest.passphrase", "UpdateSecretRequest.payload"];
+const BYTES: [&str; 5] = [
+    "CreateSecretRequest.payload",
+    "RevealSecretResponse.payload",
+    "RevealedSecret.payload",
+    "UnsealRequest.passphrase",
+    "UpdateSecretRequest.payload",
+];
 
 /// Messages of the public API, nested ones included.
 fn messages() -> Vec<DescriptorProto> {
@@ -139,6 +144,7 @@ fn every_list_that_a_caller_sends_is_known() {
             "CreateSecretRequest.labels",
             "UpdateSecretMetadataRequest.set_labels",
             "UpdateSecretMetadataRequest.remove_labels",
+            "RevealBatchRequest.items",
         ]
     );
 }

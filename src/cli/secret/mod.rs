@@ -26,6 +26,9 @@ pub enum SecretCommand {
     /// Print a value; it is on record that you did
     #[command(after_help = GET_HELP)]
     Get(GetArguments),
+    /// Print the values of many secrets as JSON; each is on record by itself
+    #[command(after_help = FETCH_HELP)]
+    Fetch(FetchArguments),
     /// Tell everything about a secret but its value
     Describe {
         /// NAMESPACE/PATH
@@ -104,6 +107,14 @@ Examples:
   strongroom secret get wepay-stage/merchants/12345 --reason 'case 4711' --to token.txt
   strongroom secret get wepay-stage/app/client-secret | register-application";
 
+const FETCH_HELP: &str = "\
+The output is JSON whatever --output says, {\"items\": […]}, in the order of the names: name, version, revision, expire_time, \
+value_base64 and utf8, as secret get gives them; or name, code and message where a value could not be had. Then the exit code \
+is that of the first such, and the others are there all the same. On a terminal it is printed only with --show.
+
+Example:
+  strongroom secret fetch wepay-stage/app/client-id wepay-stage/app/client-secret --to credentials.json";
+
 /// `secret put`.
 #[derive(Debug, Args)]
 pub struct PutArguments {
@@ -180,6 +191,29 @@ pub struct GetArguments {
     show: bool,
 }
 
+/// `secret fetch`.
+#[derive(Debug, Args)]
+pub struct FetchArguments {
+    /// NAMESPACE/PATH, once or more
+    #[arg(required = true, value_name = "NAME")]
+    names: Vec<SecretName>,
+    /// Why, for the record of each; required of operators
+    #[arg(long, value_parser = remark)]
+    reason: Option<String>,
+    /// The ticket it belongs to, for the record
+    #[arg(long, value_parser = remark)]
+    ticket: Option<String>,
+    /// Write the values to this new file, readable by you alone, instead of standard output
+    #[arg(long, value_name = "FILE")]
+    to: Option<PathBuf>,
+    /// Replace that file if it exists
+    #[arg(long, requires = "to")]
+    force: bool,
+    /// Print the values even on a terminal
+    #[arg(long, conflicts_with = "to")]
+    show: bool,
+}
+
 /// `secret label`.
 #[derive(Debug, Args)]
 pub struct LabelArguments {
@@ -239,6 +273,7 @@ pub(super) async fn run(session: &Session, command: SecretCommand) -> Result<(),
         SecretCommand::Label(arguments) => write::label(session, arguments).await,
         SecretCommand::Expire(arguments) => write::expire(session, &arguments).await,
         SecretCommand::Get(arguments) => read::get(session, arguments).await,
+        SecretCommand::Fetch(arguments) => read::fetch(session, arguments).await,
         SecretCommand::Describe { name } => read::describe(session, &name).await,
         SecretCommand::List { prefix, limit } => read::list(session, &prefix, limit).await,
         SecretCommand::Versions { name, limit } => read::versions(session, &name, limit).await,

@@ -1,17 +1,17 @@
-//! `secret get`, `describe`, `list`, `versions`, `find`.
+//! `secret get`, `fetch`, `describe`, `list`, `versions`, `find`.
 
 use std::io::{self, IsTerminal};
 use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::GetArguments;
+use super::{FetchArguments, GetArguments};
 use super::view::{SECRET_COLUMNS, VERSION_COLUMNS, print_secret};
 use crate::cli::input::{check_target, write_file};
 use crate::cli::output::{Format, base64, json_text, shown, write_value};
 use crate::cli::words::Prefix;
 use crate::cli::{CliError, Session};
-use crate::client::{Listed, Reveal, Revealed, collect};
+use crate::client::{ClientError, Listed, Reveal, RevealBatch, Revealed, collect};
 use crate::model::{NamespaceName, SecretBytes, SecretName};
 
 /// Whether the value may go to standard output is decided before it is revealed: a refused call would be on record for nothing.
@@ -33,6 +33,35 @@ pub(super) async fn get(session: &Session, arguments: GetArguments) -> Result<()
         None if session.printer.format == Format::Json => write_value(&with_value(&name, &revealed)),
         None if terminal => write_value(&for_terminal(&revealed.value)?),
         None => write_value(&revealed.value),
+    }
+}
+
+/// What could be had is printed, whatever became of the rest; the error of the first that could not is the command's own.
+pub(super) async fn fetch(session: &Session, arguments: FetchArguments) -> Result<(), CliError> {
+    let FetchArguments { names, reason, ticket, to, force, show } = arguments;
+    match &to {
+        Some(path) => check_target(path, force)?,
+        None => check_terminal(io::stdout().is_terminal(), show)?,
+    }
+    let batch = RevealBatch::new().latest(names.iter().cloned());
+    let batch = batch.reason(reason.unwrap_or_default()).ticket(ticket.unwrap_or_default());
+    let results = session.client.reveal_batch(batch).await?;
+    let items: Vec<_> = names
+        .iter()
+        .zip(&results)
+        .map(|(name, result)| match result {
+            Ok(revealed) => valued(name, revealed),
+            Err(refusal) => json!({ "name": name.to_string(), "code": refusal.code_word(), "message": refusal.message }),
+        })
+        .collect();
+    let text = SecretBytes::new(json_text(&json!({ "items": items })).into_bytes());
+    match to {
+        Some(path) => write_file(&path, &text, force)?,
+        None => write_value(&text)?,
+    }
+    match results.into_iter().find_map(Result::err) {
+        Some(refusal) => Err(ClientError::Refused(Box::new(refusal)).into()),
+        None => Ok(()),
     }
 }
 
@@ -88,10 +117,14 @@ fn without_value(name: &SecretName, revealed: &Revealed) -> Value {
 }
 
 fn with_value(name: &SecretName, revealed: &Revealed) -> SecretBytes {
+    SecretBytes::new(json_text(&valued(name, revealed)).into_bytes())
+}
+
+fn valued(name: &SecretName, revealed: &Revealed) -> Value {
     let mut object = without_value(name, revealed);
     object["value_base64"] = json!(base64(revealed.value.expose()));
     object["utf8"] = json!(std::str::from_utf8(revealed.value.expose()).is_ok());
-    SecretBytes::new(json_text(&object).into_bytes())
+    object
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ mod state;
 mod update;
 mod value;
 
-pub use read::{Revealed, VersionInfo};
+pub use read::{Revealed, Room, VersionInfo};
 pub use shown::{SecretInfo, ShownState, TokenDetails};
 pub use state::{MetadataChange, StateChange};
 pub use update::NewVersion;

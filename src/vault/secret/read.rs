@@ -1,5 +1,7 @@
 //! Reading one secret: its value, its description, its versions.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use crate::gate::{Permit, SecretAt, Unreleased};
 use crate::model::{SecretBytes, SecretId, Timestamp};
 use crate::storage::{PageSize, Revision, Row};
@@ -22,6 +24,33 @@ pub struct Revealed {
     pub revision: u64,
     /// When this value stops being revealed.
     pub expires: Option<Timestamp>,
+}
+
+/// How many bytes of values an answer still takes. A value that does not fit is not opened.
+#[derive(Debug)]
+pub struct Room(AtomicUsize);
+
+impl Room {
+    /// For so many bytes of what lies in rows: values, each with what its encryption adds.
+    #[must_use]
+    pub const fn new(bytes: usize) -> Self {
+        Self(AtomicUsize::new(bytes))
+    }
+
+    /// Without an end.
+    const fn endless() -> Self {
+        Self::new(usize::MAX)
+    }
+
+    fn take(&self, head: &Head<'_>) -> Result<usize, Error> {
+        let bytes = head.payload.len();
+        let taken = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes));
+        taken.map(|_| bytes).map_err(|_| Error::NoRoom)
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+    }
 }
 
 /// One version of a secret.
@@ -47,22 +76,32 @@ impl Open {
     /// # Errors
     /// [`Error::Absent`], [`Error::State`] where it is disabled, expired or destroyed, [`Error::Integrity`].
     pub async fn reveal(&self, permit: Permit<SecretAt>, version: u64) -> Result<Unreleased<Revealed>, Error> {
+        self.reveal_within(permit, version, &Room::endless()).await
+    }
+
+    /// The same, if there is room for it: then it takes the room that it needs.
+    ///
+    /// # Errors
+    /// [`Error::NoRoom`] before anything is opened, and those of [`Open::reveal`], which take no room.
+    pub async fn reveal_within(&self, permit: Permit<SecretAt>, version: u64, room: &Room) -> Result<Unreleased<Revealed>, Error> {
         let at = permit.granted();
         let place = self.place(at)?;
         let row = self.rows.row(&place.key).await?.ok_or(ABSENT)?;
         let head = Head::decode(&row.value)?;
         if version == 0 || version == head.version {
-            let (meta, payload) = place.open_both(self, &head)?;
-            Place::check_path(&meta, &at.name.path)?;
-            check_revealable(&meta, &meta, permit.now())?;
-            return revealed(payload, &meta, head.version, row.revision);
+            return in_room(room, &head, || {
+                let (meta, payload) = place.open_both(self, &head)?;
+                Place::check_path(&meta, &at.name.path)?;
+                check_revealable(&meta, &meta, permit.now())?;
+                revealed(payload, &meta, head.version, row.revision)
+            });
         }
         let meta = place.open_meta(self, &head)?;
         Place::check_path(&meta, &at.name.path)?;
         if meta.state() == State::Purged {
             return Err(ABSENT);
         }
-        self.reveal_older(&permit, &place, &head, &meta, version).await
+        self.reveal_older(&permit, &place, &head, &meta, version, room).await
     }
 
     async fn reveal_older(
@@ -72,14 +111,17 @@ impl Open {
         head: &Head<'_>,
         current: &SecretMeta,
         version: u64,
+        room: &Room,
     ) -> Result<Unreleased<Revealed>, Error> {
         let at = permit.granted();
         let row = self.rows.row(&row::version_key(at.namespace, head.secret, version)).await?.ok_or(Error::Absent("version"))?;
         let older = older(&row, head.secret, version)?;
-        let (meta, payload) = place.open_both(self, &older)?;
-        Place::check_path(&meta, &at.name.path)?;
-        check_revealable(current, &meta, permit.now())?;
-        revealed(payload, &meta, version, row.revision)
+        in_room(room, &older, || {
+            let (meta, payload) = place.open_both(self, &older)?;
+            Place::check_path(&meta, &at.name.path)?;
+            check_revealable(current, &meta, permit.now())?;
+            revealed(payload, &meta, version, row.revision)
+        })
     }
 
     /// Everything about a secret but its value. Its payload is not opened.
@@ -121,6 +163,12 @@ impl Open {
         let newest_first = |info: &VersionInfo| (u64::MAX - info.version).to_be_bytes().to_vec();
         Ok(Unreleased::new(self.paging(&permit, &filter, limits).cut(versions, page_token, newest_first)?))
     }
+}
+
+/// Opens a value if there is room for it. What is not returned in the end takes none.
+fn in_room<T>(room: &Room, head: &Head<'_>, open: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    let bytes = room.take(head)?;
+    open().inspect_err(|_| room.give_back(bytes))
 }
 
 /// An older version's row, which must be the one whose key it lies under.
