@@ -13,6 +13,10 @@ use super::{Batch, Key, Revision, Write};
 /// Changes that a feed remembers: with the longest keys some 4 MiB.
 const RING_CHANGES: usize = 8 * 1024;
 
+/// Changes that one event tells at most, but for the rest of its last commit: so much of them a watcher holds, however far
+/// it has fallen behind.
+const EVENT_CHANGES: usize = 256;
+
 /// One row's part of a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
@@ -110,17 +114,30 @@ impl Changes {
     /// The next event; waits until there is one. Dropping the future loses nothing.
     pub async fn next(&mut self) -> ChangeEvent {
         loop {
-            self.newest.mark_unchanged();
-            if let Some(event) = self.look() {
+            if let Some(event) = self.try_next() {
                 return event;
             }
-            if self.newest.changed().await.is_err() {
-                return ChangeEvent::Closed;
-            }
+            self.stirred().await;
         }
     }
 
-    fn look(&mut self) -> Option<ChangeEvent> {
+    /// Everything up to this revision was told, or concerns no row under the prefix.
+    #[must_use]
+    pub fn position(&self) -> Revision {
+        self.after
+    }
+
+    /// Waits until the store has committed something, or ended, since the last look: perhaps under another prefix. Who need
+    /// not hear of each change at once looks a little later, and then for many at a time.
+    pub async fn stirred(&mut self) {
+        // Without its feed the store is gone: the next look says so, and there is nothing to wait for.
+        let _ = self.newest.changed().await;
+    }
+
+    /// The next event, if there is one.
+    pub fn try_next(&mut self) -> Option<ChangeEvent> {
+        let is_gone = self.newest.has_changed().is_err();
+        self.newest.mark_unchanged();
         let ring = lock(&self.ring);
         // A watcher that is ahead of the store saw a future that a restored backup took back.
         if self.after < ring.floor || self.after > ring.newest {
@@ -129,11 +146,18 @@ impl Changes {
         }
         let unseen = ring.changes.partition_point(|change| change.revision <= self.after);
         let under = |change: &&Change| change.key.as_bytes().starts_with(self.prefix.as_bytes());
-        let changes: Vec<_> = ring.changes.range(unseen..).filter(under).cloned().collect();
-        self.after = ring.newest;
+        let mut rest = ring.changes.range(unseen..).filter(under).peekable();
+        let mut changes: Vec<Change> = Vec::new();
+        // Whole commits only: who goes on after this one must not miss half of it.
+        while let Some(change) =
+            rest.next_if(|next| changes.len() < EVENT_CHANGES || changes.last().is_some_and(|last| last.revision == next.revision))
+        {
+            changes.push(change.clone());
+        }
+        self.after = if rest.peek().is_some() { changes.last().map_or(ring.newest, |last| last.revision) } else { ring.newest };
         match changes.is_empty() {
             false => Some(ChangeEvent::Changed(changes)),
-            true => ring.closed.then_some(ChangeEvent::Closed),
+            true => (ring.closed || is_gone).then_some(ChangeEvent::Closed),
         }
     }
 }
@@ -195,12 +219,37 @@ mod tests {
             tell(&feed, revision, b"a1");
         }
         let mut from_the_oldest_held = feed.watch(&key(b"a"), Revision::ABSENT);
-        assert!(matches!(from_the_oldest_held.next().await, ChangeEvent::Changed(changes) if changes.len() == RING_CHANGES));
+        let mut told = Vec::new();
+        while let Some(ChangeEvent::Changed(changes)) = from_the_oldest_held.try_next() {
+            assert!(changes.len() <= EVENT_CHANGES, "a watcher holds no more than that");
+            told.extend(changes.iter().map(|change| change.revision.number()));
+            assert_eq!(from_the_oldest_held.position().number(), told.len() as u64);
+        }
+        assert!(told.into_iter().eq(1..=RING_CHANGES as u64), "each once, in order");
         let newest = RING_CHANGES as u64 + 1;
         tell(&feed, newest, b"a1");
         assert_eq!(slow.next().await, ChangeEvent::Resync(Revision::from_number(newest)));
         tell(&feed, newest + 1, b"a2");
         assert_eq!(slow.next().await, ChangeEvent::Changed(vec![put(newest + 1, b"a2")]));
+    }
+
+    #[tokio::test]
+    async fn an_event_does_not_end_within_a_commit() {
+        let feed = Feed::new(Revision::ABSENT);
+        let revision = Revision::from_number;
+        (1..EVENT_CHANGES as u64).for_each(|number| tell(&feed, number, b"a1"));
+        let last = EVENT_CHANGES as u64;
+        feed.publish(revision(last), [put(last, b"a1"), put(last, b"a2"), put(last, b"b"), put(last, b"a3")]);
+        tell(&feed, last + 1, b"a1");
+        let mut watcher = feed.watch(&key(b"a"), Revision::ABSENT);
+        let lengths: Vec<_> = std::iter::from_fn(|| match watcher.try_next() {
+            Some(ChangeEvent::Changed(changes)) => Some((changes.len(), watcher.position().number())),
+            _ => None,
+        })
+        .collect();
+        assert_eq!(lengths, [(EVENT_CHANGES + 2, last), (1, last + 1)]);
+        drop(feed);
+        assert_eq!(watcher.next().await, ChangeEvent::Closed, "the store is gone");
     }
 
     #[tokio::test]
