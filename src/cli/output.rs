@@ -93,7 +93,15 @@ pub(super) fn shown(text: &str) -> String {
 
 /// JSON, indented, in which such characters are escaped too.
 pub(super) fn json_text(value: &Value) -> String {
-    let mut text = format!("{value:#}\n");
+    escaped(format!("{value:#}\n"))
+}
+
+/// The same on one line.
+pub(super) fn json_line(value: &Value) -> String {
+    escaped(format!("{value}\n"))
+}
+
+fn escaped(mut text: String) -> String {
     if text.chars().any(|character| character != '\n' && is_steering(character)) {
         let escaped = |character: char| match character {
             '\n' => "\n".to_owned(),
@@ -125,9 +133,16 @@ fn table(rows: impl Iterator<Item = Vec<String>>) -> String {
 
 /// A reader that went away, as `head` does, is no error.
 pub(super) fn print(text: &[u8]) -> Result<(), CliError> {
-    match io::stdout().lock().write_all(text) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(CliError::Output(error)),
-        _ => Ok(()),
+    print_while_read(text).map(drop)
+}
+
+/// The same, for what goes on and on: says whether there is still a reader.
+pub(super) fn print_while_read(text: &[u8]) -> Result<bool, CliError> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text).and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(CliError::Output(error)),
     }
 }
 

@@ -18,11 +18,14 @@ fn command_line(method: Method) -> &'static str {
         }
         Method::UpdateSecretMetadata => "secret label wepay-prod/merchants/1 tier=gold --remove trial",
         Method::RevealSecret => "secret get wepay-prod/merchants/1 --version 2 --reason asked --ticket T-1 --to token.txt --force",
-        Method::RevealBatch => "secret fetch wepay-prod/merchants/1 wepay-prod/merchants/2 --reason asked --ticket T-1 --to tokens.json --force",
+        Method::RevealBatch => {
+            "secret fetch wepay-prod/merchants/1 wepay-prod/merchants/2 --reason asked --ticket T-1 --to tokens.json --force"
+        }
         Method::DescribeSecret => "secret describe wepay-prod/merchants/1",
         Method::ListSecrets => "secret list wepay-prod/merchants --limit 0",
         Method::ListSecretVersions => "secret versions wepay-prod/merchants/1",
         Method::FindSecrets => "secret find wepay-prod wepay 1",
+        Method::WatchSecrets => "secret watch wepay-prod/merchants --after 7 --expiring-within 30d --count 1",
         Method::DisableSecret => "secret disable wepay-prod/merchants/1 --reason stolen",
         Method::EnableSecret => "secret enable wepay-prod/merchants/1",
         Method::DestroySecret => "secret destroy wepay-prod/merchants/1 --yes --expected-revision 7",

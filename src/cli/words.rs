@@ -31,6 +31,10 @@ pub(super) enum When {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct NewExpiry(Option<When>);
 
+/// How far to look ahead: a duration, or `never`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Window(pub Duration);
+
 /// A label, written `KEY=VALUE`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Label {
@@ -101,6 +105,14 @@ impl FromStr for Span {
         };
         let seconds = number::<u64>(&text[..unit_at]).map_err(|_| WHY)?.checked_mul(unit_s).ok_or(WHY)?;
         if seconds == 0 || seconds > CENTURY_S { Err(WHY) } else { Ok(Self(Duration::from_secs(seconds))) }
+    }
+}
+
+impl FromStr for Window {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        if text == "never" { Ok(Self(Duration::ZERO)) } else { text.parse().map(|Span(span)| Self(span)) }
     }
 }
 

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use http::uri::PathAndQuery;
 use prost::Message;
-use tonic::Status;
 use tonic::client::Grpc;
 use tonic::codec::{Codec, EncodeBuf, Encoder};
+use tonic::{Status, Streaming};
 use tonic_prost::ProstDecoder;
 use zeroize::Zeroize;
 
@@ -80,11 +80,24 @@ impl Client {
         tokio::time::timeout(left, send).await.unwrap_or_else(|_| Err(self.timed_out(Q::METHOD)))
     }
 
-    fn error(&self, method: Method, status: &Status) -> ClientError {
+    /// Sends a request once, and waits until its stream of answers has begun; the stream itself has no deadline.
+    pub(super) async fn stream<Q: Call>(&self, request: Q) -> Result<Streaming<Q::Answer>, ClientError> {
+        let request = Arc::new(Outgoing(request));
+        let send = async {
+            let mut grpc = Grpc::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES);
+            grpc.ready().await.map_err(|error| ClientError::of_connection(&self.address, &error))?;
+            let path = PathAndQuery::from_static(Q::METHOD.path());
+            let answer = grpc.server_streaming(tonic::Request::new(request), path, SharedCodec::<Q>(PhantomData)).await;
+            answer.map(tonic::Response::into_inner).map_err(|status| self.error(Q::METHOD, &status))
+        };
+        tokio::time::timeout(self.deadline, send).await.unwrap_or_else(|_| Err(self.timed_out(Q::METHOD)))
+    }
+
+    pub(super) fn error(&self, method: Method, status: &Status) -> ClientError {
         ClientError::of_status(method, &self.address, status).unwrap_or_else(|| self.timed_out(method))
     }
 
-    fn timed_out(&self, method: Method) -> ClientError {
+    pub(super) fn timed_out(&self, method: Method) -> ClientError {
         ClientError::TimedOut { method, deadline: self.deadline }
     }
 }
@@ -171,6 +184,7 @@ calls! {
         ListSecrets: ListSecretsRequest -> ListSecretsResponse;
         ListSecretVersions: ListSecretVersionsRequest -> ListSecretVersionsResponse;
         FindSecrets: FindSecretsRequest -> FindSecretsResponse;
+        WatchSecrets: WatchSecretsRequest -> WatchSecretsResponse;
         DescribeNamespace: DescribeNamespaceRequest -> DescribeNamespaceResponse;
         ListNamespaces: ListNamespacesRequest -> ListNamespacesResponse;
         DescribeRole: DescribeRoleRequest -> DescribeRoleResponse;

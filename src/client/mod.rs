@@ -7,7 +7,7 @@
 //! | `call` | the one way of every call: request id, deadline, attempts, errors |
 //! | `retry` | when and after how long a call is sent again (pure), and randomness |
 //! | `error` | [`ClientError`]: what is wrong and what to do next |
-//! | `secrets`, `batch`, `namespaces`, `access`, `keys`, `seal`, `audit` | one typed method for each RPC, and their words |
+//! | `secrets`, `batch`, `watch`, `namespaces`, `access`, `keys`, `seal`, `audit` | one typed method for each RPC, and their words |
 //! | `page` | [`Page`], [`Listed`], [`collect`]: lists in pages |
 //! | `secret_requests` | what can be asked about secrets, built up word by word |
 //! | `convert`, `secret_wire`, `access_wire` | between the wire's types and the typed ones |
@@ -61,6 +61,7 @@ mod secret_requests;
 mod secret_wire;
 mod secrets;
 pub mod tls;
+mod watch;
 
 use std::fmt;
 use std::sync::Arc;
@@ -83,6 +84,7 @@ pub use profile::Profile;
 pub use seal::{ConditionInfo, SealState, StatusInfo};
 pub use secret_requests::{Expiry, MetadataUpdate, NewSecret, Reveal, SecretUpdate, StateChange};
 pub use secrets::{AccessToken, Revealed, SecretInfo, SecretState, Stored, VersionInfo};
+pub use watch::{ChangeKind, SecretChange, SecretWatch, Watch};
 
 /// A connection to the vault. Cheap to clone; clones share the connection, which is made again when it breaks.
 #[derive(Clone)]

@@ -144,6 +144,7 @@ fn limits(raw: &RawLimits) -> Result<Limits, Refused> {
     let calls_max = bounds::CALLS_MAX.apply(raw.calls_max)?;
     let calls_per_s: u32 = bounds::CALLS_PER_PRINCIPAL_PER_S.apply(raw.calls_per_principal_per_s)?;
     let handshakes_max: usize = bounds::HANDSHAKES_MAX.apply(raw.handshakes_max)?;
+    let idle_timeout_s: u64 = bounds::IDLE_TIMEOUT_S.apply(raw.idle_timeout_s)?;
     let per_address = raw.handshakes_per_address_max.unwrap_or_else(|| (handshakes_max as u64 / 8).max(1));
     let limits = Limits {
         payload_max_bytes: bounds::PAYLOAD_MAX_BYTES.apply(raw.payload_max_bytes)?,
@@ -161,11 +162,13 @@ fn limits(raw: &RawLimits) -> Result<Limits, Refused> {
         handshakes_max,
         handshakes_per_address_max: bounds::HANDSHAKES_PER_ADDRESS_MAX.apply(Some(per_address))?,
         handshake_timeout: seconds(bounds::HANDSHAKE_TIMEOUT_S, raw.handshake_timeout_s)?,
-        idle_timeout: seconds(bounds::IDLE_TIMEOUT_S, raw.idle_timeout_s)?,
+        idle_timeout: Duration::from_secs(idle_timeout_s),
         connection_age_max: seconds(bounds::CONNECTION_AGE_MAX_S, raw.connection_age_max_s)?,
         request_timeout: seconds(bounds::REQUEST_TIMEOUT_S, raw.request_timeout_s)?,
         drain_timeout: seconds(bounds::DRAIN_TIMEOUT_S, raw.drain_timeout_s)?,
         page_max_items: bounds::PAGE_MAX_ITEMS.apply(raw.page_max_items)?,
+        watches_max: bounds::WATCHES_MAX.apply(raw.watches_max)?,
+        watch_heartbeat: seconds(bounds::WATCH_HEARTBEAT_S, raw.watch_heartbeat_s.or(Some((idle_timeout_s / 2).min(30))))?,
     };
     limits_fit_together(&limits)?;
     Ok(limits)
@@ -193,6 +196,10 @@ fn limits_fit_together(limits: &Limits) -> Result<(), Refused> {
     if limits.request_timeout > limits.connection_age_max {
         let (is, most) = (limits.request_timeout.as_secs(), limits.connection_age_max.as_secs());
         return refused(bounds::REQUEST_TIMEOUT_S, format!("is {is} but connection_age_max_s is {most}; lower it, or raise that"));
+    }
+    if limits.watch_heartbeat >= limits.idle_timeout {
+        let (is, idle) = (limits.watch_heartbeat.as_secs(), limits.idle_timeout.as_secs());
+        return refused(bounds::WATCH_HEARTBEAT_S, format!("is {is} but idle_timeout_s is {idle}; make it shorter, or raise that"));
     }
     Ok(())
 }

@@ -77,6 +77,8 @@ pub(super) struct RawLimits {
     pub(super) request_timeout_s: Option<u64>,
     pub(super) drain_timeout_s: Option<u64>,
     pub(super) page_max_items: Option<u64>,
+    pub(super) watches_max: Option<u64>,
+    pub(super) watch_heartbeat_s: Option<u64>,
 }
 
 #[derive(Deserialize, Default)]

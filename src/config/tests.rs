@@ -63,6 +63,7 @@ fn number(key: &str, value: &str) -> Result<Config, ConfigError> {
         "handshakes_per_address_max" => "handshakes_max = 1024",
         "connections_per_principal_max" => "connections_max = 65536",
         "calls_per_principal_max" => "calls_max = 65536",
+        "watch_heartbeat_s" => "idle_timeout_s = 3600",
         "connection_age_max_s" => "request_timeout_s = 1",
         _ => "",
     };
@@ -121,6 +122,10 @@ fn what_must_fit_together_does() {
         assert_eq!(limits(typed).expect("valid").limits.handshakes_per_address_max, per_address, "{typed}");
     }
     assert_refused(limits("handshakes_per_address_max = 513"), "limits.handshakes_per_address_max", &["513", "512"]);
+    for (typed, heartbeat_s) in [("", 30), ("idle_timeout_s = 10", 5), ("idle_timeout_s = 3600", 30), ("watch_heartbeat_s = 299", 299)] {
+        assert_eq!(limits(typed).expect("valid").limits.watch_heartbeat.as_secs(), heartbeat_s, "{typed}");
+    }
+    assert_refused(limits("watch_heartbeat_s = 300"), "limits.watch_heartbeat_s", &["300", "idle_timeout_s"]);
     assert!(limits("connection_age_max_s = 60\nrequest_timeout_s = 60").is_ok());
     assert_refused(limits("connection_age_max_s = 60\nrequest_timeout_s = 61"), "limits.request_timeout_s", &["61", "60"]);
 }

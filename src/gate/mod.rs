@@ -6,6 +6,7 @@
 //!                            └─ allow ─> permit
 //!   a read:   permit ─> operation ─> Unreleased<T> ─> entry on disk ─> T
 //!   a batch:  the same for each item: a permit each, an entry each, all on disk together
+//!   a watch:  an entry when it begins and one when it ends; between them a permit for each thing that is told
 //!   a change: permit ─> intent on disk ─> operation commits ─> outcome queued ─> T
 //! ```
 //!
@@ -26,6 +27,7 @@ mod permit;
 mod record;
 mod refusal;
 mod resource;
+mod watch;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -38,6 +40,7 @@ pub use resource::{
     AnyNamespace, Below, BelowAt, BindingNamed, InNamespace, OverBinding, OverScope, Resource, ScopeNamed, SecretAt, VAULT_WORDS,
     Visibility, WholeVault,
 };
+pub use watch::Watching;
 
 use crate::access::{CurrentPolicy, Decision};
 use crate::api::Method;

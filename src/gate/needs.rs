@@ -48,7 +48,7 @@ pub const fn needs(method: Method) -> Needs {
         M::CreateSecret => any_of(&[Action::Create], Change),
         M::UpdateSecret | M::UpdateSecretMetadata | M::DisableSecret | M::EnableSecret => any_of(&[Action::Update], Change),
         M::RevealSecret | M::RevealBatch => any_of(&[Action::Reveal], Read),
-        M::DescribeSecret | M::ListSecrets | M::ListSecretVersions | M::FindSecrets => any_of(&[Action::Describe], Read),
+        M::DescribeSecret | M::ListSecrets | M::ListSecretVersions | M::FindSecrets | M::WatchSecrets => any_of(&[Action::Describe], Read),
         M::DestroySecret | M::RestoreSecret | M::PurgeSecret => any_of(&[Action::Destroy], Change),
         // Who may do anything in a namespace may know that it exists.
         M::DescribeNamespace | M::ListNamespaces => any_of(Action::ALL, Read),

@@ -11,6 +11,7 @@ use crate::model::Action;
 use super::{Call, Failure, Unreleased};
 
 /// What all entries of one call have in common.
+#[derive(Clone)]
 pub(super) struct Record {
     draft: Draft,
 }
@@ -62,6 +63,16 @@ impl Record {
     pub(super) fn intent(&self) -> Draft {
         let mut draft = self.draft.clone();
         draft.event = Event::Intent;
+        draft
+    }
+
+    /// The end of a watch whose begin has the number `begun`: what it told, and why no more.
+    pub(super) fn ended(self, begun: u64, told: u64, why: &'static str) -> Draft {
+        let mut draft = self.draft.with("events", told);
+        draft.event = Event::Outcome;
+        draft.importance = Importance::Always;
+        draft.intent = Some(begun);
+        draft.outcome = Some(why);
         draft
     }
 

@@ -44,9 +44,10 @@ pub enum Refusal<E> {
     Failed(E),
 }
 
-impl<E> Refusal<E> {
-    /// One word for the audit entry of a refused call.
-    pub(super) const fn word(&self) -> &'static str {
+impl<E: Failure> Refusal<E> {
+    /// One word for the audit entry.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
         match self {
             Self::Sealed => "sealed",
             Self::Absent => "not_visible",
@@ -56,7 +57,7 @@ impl<E> Refusal<E> {
             Self::PostQuantumRequired => "post_quantum_required",
             Self::Unaudited(_) => "unaudited",
             Self::Interrupted => "interrupted",
-            Self::Failed(_) => "failed",
+            Self::Failed(error) => error.word(),
         }
     }
 }

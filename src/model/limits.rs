@@ -16,6 +16,10 @@ pub const STREAMS_PER_CONNECTION: u32 = 256;
 pub const PAGE_ITEMS: usize = 1_000;
 /// Page of a list when the caller names none.
 pub const DEFAULT_PAGE_ITEMS: usize = 100;
+/// How long before its expiry a watch tells of a value when the caller does not say.
+pub const DEFAULT_EXPIRING_WITHIN_S: u64 = 7 * 24 * 3600;
+/// The longest that it may say.
+pub const EXPIRING_WITHIN_S: u64 = 365 * 24 * 3600;
 /// Items of a batch.
 pub const BATCH_ITEMS: usize = 256;
 

@@ -14,14 +14,18 @@ mod field;
 mod front;
 mod keys;
 mod namespaces;
+mod places;
 mod seal;
 mod secrets;
 mod show;
 mod status;
+mod watch;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::sync::watch::Receiver;
 use tonic::service::Routes;
 
 use crate::api::access_service_server::AccessServiceServer;
@@ -38,6 +42,7 @@ use crate::model::Clock;
 use crate::vault::Vault;
 use door::Door;
 pub use front::{Answering, Front, Fronted};
+use watch::Watches;
 
 /// What the handlers work with.
 #[derive(Clone)]
@@ -64,6 +69,12 @@ pub struct Services {
     pub calls_max: usize,
     /// Where calls are counted.
     pub calls: Calls,
+    /// Watches at once.
+    pub watches_max: usize,
+    /// How often a watch that has nothing to tell says so.
+    pub watch_heartbeat: Duration,
+    /// True once the server ends: watches end then, which would go on for ever.
+    pub ending: Receiver<bool>,
 }
 
 /// All services but health and reflection.
@@ -76,7 +87,7 @@ pub fn routes(services: &Services) -> Routes {
             $server::new($service).max_decoding_message_size(bytes).max_encoding_message_size(bytes)
         };
     }
-    Routes::new(bounded!(SecretServiceServer, secrets::Secrets::new(door.clone())))
+    Routes::new(bounded!(SecretServiceServer, secrets::Secrets::new(door.clone(), Watches::new(services))))
         .add_service(bounded!(NamespaceServiceServer, namespaces::Namespaces::new(door.clone())))
         .add_service(bounded!(AccessServiceServer, access::Access::new(door.clone())))
         .add_service(bounded!(KeyServiceServer, keys::Keys::new(door.clone())))

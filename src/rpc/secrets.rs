@@ -6,6 +6,7 @@ use super::batch::Batch;
 use super::door::Door;
 use super::field::{Fault, InField, expiry, label_keys, labels, optional_time, parsed, prefix, reason, request_id, ticket, token_details};
 use super::show;
+use super::watch::{self, Watches};
 use crate::api::secret_service_server::SecretService;
 use crate::api::{self, Method};
 use crate::gate::{Below, Call};
@@ -14,13 +15,14 @@ use crate::vault::{MetadataChange, NewSecret, NewVersion, StateChange};
 
 pub(super) struct Secrets {
     door: Door,
+    watches: Watches,
 }
 
 type Answer<T> = Result<Response<T>, Status>;
 
 impl Secrets {
-    pub(super) const fn new(door: Door) -> Self {
-        Self { door }
+    pub(super) const fn new(door: Door, watches: Watches) -> Self {
+        Self { door, watches }
     }
 
     /// Bounds that hold before anything is known of the namespace.
@@ -51,6 +53,8 @@ fn state_change(call: &mut Call, name: &str, why: &str, id: &str) -> Result<Secr
 
 #[tonic::async_trait]
 impl SecretService for Secrets {
+    type WatchSecretsStream = watch::Stream;
+
     async fn create_secret(&self, request: Request<api::CreateSecretRequest>) -> Answer<api::CreateSecretResponse> {
         let (call, (name, new)) = self
             .door
@@ -180,6 +184,11 @@ impl SecretService for Secrets {
             .run(call, below, move |vault, permit| async move { vault.open()?.find_tokens(permit, &provider, &subject).await })
             .await?;
         Ok(Response::new(api::FindSecretsResponse { secrets: found.into_iter().map(show::secret).collect() }))
+    }
+
+    async fn watch_secrets(&self, request: Request<api::WatchSecretsRequest>) -> Answer<watch::Stream> {
+        let (call, (below, from)) = self.door.understand(Method::WatchSecrets, request, |message, _| watch::parse(&message)).await?;
+        self.watches.begin(call, below, from).await.map(Response::new)
     }
 
     async fn disable_secret(&self, request: Request<api::DisableSecretRequest>) -> Answer<api::DisableSecretResponse> {

@@ -96,6 +96,8 @@ fn of_error(about: &About, error: &Error) -> Status {
         }
         Error::Invalid { field, why } => invalid(&Fault { field, why }),
         Error::NoRoom => Status::resource_exhausted("it did not fit into this answer, and was not opened: ask for it again"),
+        Error::Behind => Status::out_of_range("what has changed since that revision is not held any more: list again, and watch from now"),
+        Error::TooMany(what) => passing(Code::ResourceExhausted, &format!("too many {what} at this time: end some, or try again later")),
         Error::Policy(refused) => of_policy(*refused),
         Error::Unknown => Status::unknown("nobody knows whether the change happened: read it again"),
         Error::Seal(refused) => of_seal(about, refused),
@@ -168,9 +170,23 @@ fn sealed() -> Status {
     Status::with_error_details(Code::Unavailable, "the vault is sealed", details)
 }
 
-/// What passes by itself, perhaps.
+/// The server ends while a watch goes on.
+pub(super) fn ending() -> Status {
+    unavailable("the server is ending: go on after the last revision once it is back")
+}
+
+/// A caller who does not read what it asked for.
+pub(super) fn too_slow() -> Status {
+    passing(Code::ResourceExhausted, "you read too slowly: go on after the last revision that you have read")
+}
+
 fn unavailable(message: &str) -> Status {
-    Status::with_error_details(Code::Unavailable, message, ErrorDetails::with_retry_info(Some(Duration::from_secs(1))))
+    passing(Code::Unavailable, message)
+}
+
+/// What passes by itself, perhaps.
+fn passing(code: Code, message: &str) -> Status {
+    Status::with_error_details(code, message, ErrorDetails::with_retry_info(Some(Duration::from_secs(1))))
 }
 
 #[cfg(test)]

@@ -184,7 +184,7 @@ impl Bound {
         work::start(&parts, live.clone(), end.clone(), stop);
         tokio::spawn(work::until(ending.clone(), reload.run(asked)));
         tokio::spawn(systemd::tell(parts.vault.openings(), ending.clone()));
-        let services = services(&config, manner, &parts);
+        let services = services(&config, manner, &parts, ending.clone());
         let watched = watched(&config, &services, &live, ending.clone());
         let report = work::strangers(parts.gate.clone(), watched.strangers.clone());
         // To the very end: it says that the server is ending.
@@ -266,7 +266,7 @@ fn watched(config: &Config, services: &Services, live: &Arc<LiveTls>, ending: wa
     }
 }
 
-fn services(config: &Config, manner: Manner, parts: &Parts) -> Services {
+fn services(config: &Config, manner: Manner, parts: &Parts, ending: watch::Receiver<bool>) -> Services {
     Services {
         gate: parts.gate.clone(),
         vault: parts.vault.clone(),
@@ -279,6 +279,9 @@ fn services(config: &Config, manner: Manner, parts: &Parts) -> Services {
         page_max_items: config.limits.page_max_items,
         calls_max: config.limits.calls_max,
         calls: Calls::default(),
+        watches_max: config.limits.watches_max,
+        watch_heartbeat: config.limits.watch_heartbeat,
+        ending,
     }
 }
 

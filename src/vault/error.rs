@@ -36,6 +36,12 @@ pub enum Error {
     /// The value does not fit into the answer beside those before it; it was not opened.
     #[error("the answer has no room for it")]
     NoRoom,
+    /// What has changed since that revision is not held any more.
+    #[error("the changes since then are not held any more")]
+    Behind,
+    /// There are too many of them at this time.
+    #[error("too many {0} at this time")]
+    TooMany(&'static str),
     /// The policy may not be changed like that.
     #[error(transparent)]
     Policy(#[from] ChangeRefused),
@@ -99,6 +105,8 @@ impl Failure for Error {
             Self::State(_) => "failed_precondition",
             Self::Invalid { .. } => "invalid_argument",
             Self::NoRoom => "no_room",
+            Self::Behind => "behind",
+            Self::TooMany(_) => "too_many",
             Self::Policy(_) => "policy_refused",
             Self::NotThisVault(_) => "not_this_vault",
             Self::Integrity(_) => "integrity",

@@ -46,7 +46,8 @@ pub use open::Open;
 pub use page::{Page, PageLimits};
 pub use role::{BindingDraft, BindingFilter, BindingInfo, RoleDraft, RoleInfo};
 pub use secret::{
-    Expiry, MetadataChange, NewSecret, NewVersion, Revealed, Room, SecretInfo, ShownState, StateChange, Stored, TokenDetails, VersionInfo,
+    ChangeKind, Expiry, MetadataChange, NewSecret, NewVersion, Revealed, Room, SecretChange, SecretInfo, ShownState, StateChange, Stored,
+    TokenDetails, VersionInfo, Watch, WatchFrom,
 };
 
 use crate::access::ChangeRefused;

@@ -25,13 +25,24 @@ fn seen(answer: &Result<Vec<u8>, Status>) -> String {
     format!("{:?} {:?} {:?} {metadata:?}", status.code(), status.message(), status.details())
 }
 
+/// The same without the store's newest revision, with which a watch begins: other tests move it.
+fn without_revision(method: Method, answer: Result<Vec<u8>, Status>) -> Result<Vec<u8>, Status> {
+    match answer {
+        Ok(message) if method == Method::WatchSecrets => {
+            let started = api::WatchSecretsResponse::decode(message.as_slice()).expect("an answer of that RPC");
+            Ok(api::WatchSecretsResponse { revision: 0, ..started }.encode_to_vec())
+        }
+        other => other,
+    }
+}
+
 /// Calls every RPC about what is there and about what is not, and says where the answers differ.
 async fn differences(who: &str, channel: &Channel, there: &Subject, not_there: &[Subject]) -> Vec<String> {
     let mut differences = Vec::new();
     for method in Method::ALL.iter().copied() {
-        let forbidden = seen(&call(channel, method, there).await);
+        let forbidden = seen(&without_revision(method, call(channel, method, there).await));
         for subject in not_there {
-            let absent = seen(&call(channel, method, subject).await);
+            let absent = seen(&without_revision(method, call(channel, method, subject).await));
             if absent != forbidden {
                 differences.push(format!("{method:?} by {who}: {forbidden} or {absent}"));
             }

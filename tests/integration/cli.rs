@@ -70,6 +70,15 @@ async fn a_value_goes_in_by_standard_input_and_comes_out_as_it_was() {
     let items: Value = serde_json::from_slice(&partly.stdout).expect("JSON");
     assert_eq!((partly.status.code(), &items["items"][0]["code"]), (Some(3), &"NOT_FOUND".into()));
     assert_eq!(items["items"][1], fetched["items"][0]);
+    // From the revision of the first on, what came after it is told.
+    backend.ok("secret put shop/watched --expires 30d", "value");
+    let revision = fetched["items"][0]["revision"].as_u64().expect("a number");
+    let watched = backend.ok(&format!("secret watch shop --after {revision} --expiring-within 60d --count 2 --output json"), "");
+    let lines: Vec<Value> = watched.lines().map(|line| serde_json::from_str(line).expect("one object a line")).collect();
+    assert_eq!((&lines[0]["kind"], &lines[0]["name"]), (&"created".into(), &"shop/watched".into()));
+    assert_eq!((&lines[1]["kind"], &lines[1]["secret"]["version"]), (&"expiring".into(), &1.into()));
+    let watched = backend.ok(&format!("secret watch shop --after {revision} --expiring-within never --count 1"), "");
+    assert!(watched.ends_with("  created  shop/watched  version 1, enabled\n"), "{watched}");
     backend.ok("secret put shop/kept --keep-newline", "line\n");
     assert_eq!(backend.ok("secret get shop/kept", ""), "line\n");
 

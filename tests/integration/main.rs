@@ -43,6 +43,7 @@
 //! | `stage` | a server that several tests share |
 //! | `story` | the smallest story: made, opened, stored, read, restarted |
 //! | `systemd` | a socket that is passed, and what systemd is told |
+//! | `watch` | changes as they happen: what is told to whom, how it ends, and how it goes on |
 //! | `wire` | calls as bytes on the wire |
 
 mod attacks;
@@ -86,4 +87,5 @@ mod shim;
 mod stage;
 mod story;
 mod systemd;
+mod watch;
 mod wire;

@@ -79,6 +79,7 @@ const fn expected_open(method: Method) -> [Code; COLUMNS] {
         Method::ListSecrets          => [Y,  Y,  Y,  Y,  D,  D,  D,  D,  D,  D,  D,  N,  D,  N,  N,  N],
         Method::ListSecretVersions   => [Y,  Y,  Y,  Y,  N,  N,  N,  N,  N,  N,  N,  N,  N,  N,  N,  N],
         Method::FindSecrets          => [Y,  Y,  Y,  Y,  D,  D,  D,  D,  D,  D,  D,  N,  D,  N,  N,  N],
+        Method::WatchSecrets         => [Y,  Y,  Y,  Y,  D,  D,  D,  D,  D,  D,  D,  N,  D,  N,  N,  N],
         Method::DisableSecret        => [D,  Y,  D,  D,  N,  N,  N,  N,  N,  N,  N,  N,  N,  N,  N,  N],
         Method::EnableSecret         => [D,  Y,  D,  D,  N,  N,  N,  N,  N,  N,  N,  N,  N,  N,  N,  N],
         // No built-in role destroys.

@@ -149,6 +149,9 @@ pub(crate) fn message(method: Method, subject: &Subject, probe: &mut Probe<'_>) 
             subject: p.text("subject", SUBJECT),
         }
         .encode_to_vec(),
+        Method::WatchSecrets => {
+            api::WatchSecretsRequest { prefix: p.text("prefix", namespace), after_revision: 0, expiring_within: None }.encode_to_vec()
+        }
         Method::DisableSecret => state_change!(DisableSecretRequest),
         Method::EnableSecret => state_change!(EnableSecretRequest),
         Method::DestroySecret => state_change!(DestroySecretRequest),

@@ -13,7 +13,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::client::Grpc;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::transport::Channel;
-use tonic::{Code, Request, Response, Status};
+use tonic::{Code, Request, Response, Status, Streaming};
 
 use crate::harness::{Running, Site, server_id};
 use crate::requests::{Probe, Subject, message};
@@ -45,11 +45,15 @@ pub(crate) async fn send(channel: &Channel, path: &str, message: Vec<u8>) -> Res
     send_with(channel, path, Request::new(message)).await
 }
 
-/// The same with metadata of the test's choice.
+/// The same with metadata of the test's choice. Of a stream it reads the first message, and goes away.
 pub(crate) async fn send_with(channel: &Channel, path: &str, request: Request<Vec<u8>>) -> Result<Vec<u8>, Status> {
     let path: PathAndQuery = path.parse().expect("a path");
     let mut grpc = Grpc::new(channel.clone());
     grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+    if path == Method::WatchSecrets.path() {
+        let mut stream = grpc.server_streaming(request, path, Raw).await?.into_inner();
+        return stream.message().await?.ok_or_else(|| Status::unknown("a stream without a message"));
+    }
     grpc.unary(request, path, Raw).await.map(Response::into_inner)
 }
 
@@ -67,6 +71,14 @@ pub(crate) fn slow(channel: &Channel, method: Method) -> Slow {
         grpc.client_streaming(messages, PathAndQuery::from_static(method.path()), Raw).await.map(Response::into_inner)
     });
     (message, call)
+}
+
+/// Opens a stream of answers.
+pub(crate) async fn listen(channel: &Channel, method: Method, request: &impl Message) -> Result<Streaming<Vec<u8>>, Status> {
+    let mut grpc = Grpc::new(channel.clone());
+    grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+    let path = PathAndQuery::from_static(method.path());
+    grpc.server_streaming(Request::new(request.encode_to_vec()), path, Raw).await.map(Response::into_inner)
 }
 
 /// The code of an answer.

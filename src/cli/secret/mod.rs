@@ -3,6 +3,7 @@
 mod read;
 mod state;
 mod view;
+mod watch;
 mod write;
 
 use std::path::PathBuf;
@@ -10,7 +11,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::input::ValueArguments;
-use super::words::{Label, NewExpiry, Prefix, label_key, number, remark, token_field};
+use super::words::{Label, NewExpiry, Prefix, Window, label_key, number, remark, token_field};
 use super::{CliError, Session};
 use crate::model::{NamespaceName, SecretName};
 
@@ -62,6 +63,9 @@ pub enum SecretCommand {
         #[arg(value_parser = token_field)]
         subject: String,
     },
+    /// Print changes below a prefix as they happen, one line each, until it is interrupted
+    #[command(after_help = WATCH_HELP)]
+    Watch(WatchArguments),
     /// Set and remove labels
     #[command(after_help = "Example:\n  strongroom secret label wepay-prod/merchants/12345 tier=gold --remove trial")]
     Label(LabelArguments),
@@ -114,6 +118,17 @@ is that of the first such, and the others are there all the same. On a terminal 
 
 Example:
   strongroom secret fetch wepay-stage/app/client-id wepay-stage/app/client-secret --to credentials.json";
+
+const WATCH_HELP: &str = "\
+A line has the revision, what has happened, the name, and the version and state or expiry. With --output json each line is one \
+object: kind, name, revision and secret, which is null for what was purged.
+
+A watch that was interrupted goes on with --after and the last revision that it printed. Where the changes since then are not \
+held any more, it says so: list the secrets, and watch from now.
+
+Examples:
+  strongroom secret watch wepay-prod/merchants
+  strongroom secret watch wepay-prod --expiring-within 30d --count 1 --output json";
 
 /// `secret put`.
 #[derive(Debug, Args)]
@@ -214,6 +229,22 @@ pub struct FetchArguments {
     show: bool,
 }
 
+/// `secret watch`.
+#[derive(Debug, Args)]
+pub struct WatchArguments {
+    /// NAMESPACE or NAMESPACE/PATH
+    prefix: Prefix,
+    /// Go on after this revision [default: begin now]
+    #[arg(long, value_name = "REVISION", value_parser = number::<u64>)]
+    after: Option<u64>,
+    /// Tell of values that expire within this time; `never` for none [default: 7d]
+    #[arg(long, value_name = "DURATION|never")]
+    expiring_within: Option<Window>,
+    /// End after so many changes [default: go on]
+    #[arg(long, value_name = "N", value_parser = number::<u64>)]
+    count: Option<u64>,
+}
+
 /// `secret label`.
 #[derive(Debug, Args)]
 pub struct LabelArguments {
@@ -270,6 +301,7 @@ pub(super) async fn run(session: &Session, command: SecretCommand) -> Result<(),
     match command {
         SecretCommand::Put(arguments) => write::put(session, arguments).await,
         SecretCommand::Update(arguments) => write::update(session, arguments).await,
+        SecretCommand::Watch(arguments) => watch::watch(session, arguments).await,
         SecretCommand::Label(arguments) => write::label(session, arguments).await,
         SecretCommand::Expire(arguments) => write::expire(session, &arguments).await,
         SecretCommand::Get(arguments) => read::get(session, arguments).await,

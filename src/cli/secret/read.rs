@@ -5,8 +5,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{FetchArguments, GetArguments};
 use super::view::{SECRET_COLUMNS, VERSION_COLUMNS, print_secret};
+use super::{FetchArguments, GetArguments};
 use crate::cli::input::{check_target, write_file};
 use crate::cli::output::{Format, base64, json_text, shown, write_value};
 use crate::cli::words::Prefix;

@@ -124,7 +124,7 @@ impl Open {
 }
 
 /// The name in the metadata, which must be the one whose key the row lies under.
-fn checked_name(place: &Place, below: &BelowAt, meta: &SecretMeta) -> Result<SecretName, Error> {
+pub(super) fn checked_name(place: &Place, below: &BelowAt, meta: &SecretMeta) -> Result<SecretName, Error> {
     let path: crate::model::SecretPath = meta.path.parse().map_err(|_| Error::Integrity("a secret's name"))?;
     if head_key(&place.namespace, path.segments())? != place.key {
         return Err(Error::Integrity("a secret's name, which is another's,"));
@@ -132,6 +132,7 @@ fn checked_name(place: &Place, below: &BelowAt, meta: &SecretMeta) -> Result<Sec
     Ok(SecretName { namespace: below.namespace_name.clone(), path })
 }
 
-fn head_key(namespace: &Namespace, segments: &[String]) -> Result<Key, Error> {
+/// The key of the head of a path, or of all heads below a prefix.
+pub(super) fn head_key(namespace: &Namespace, segments: &[String]) -> Result<Key, Error> {
     Key::new(namespace.keys().keyring.index_key().head_key(namespace.info.id, segments)).map_err(|_| Error::Integrity("a head's key"))
 }

@@ -6,12 +6,14 @@
 //! | `head` | reading one head row: find, open, check that it is the permit's |
 //! | `read` | reveal, describe, versions |
 //! | `list` | list below a prefix, find by provider and subject |
+//! | `watch`, `expiring` | what changes below a prefix, and what will soon expire |
 //! | `create`, `update` | new secrets, new versions |
 //! | `state` | labels and expiry, disable, enable, destroy, restore |
 //! | `purge` | delete what was destroyed |
 //! | `value` | what a new value must be |
 
 mod create;
+mod expiring;
 mod head;
 mod list;
 mod purge;
@@ -20,12 +22,14 @@ mod shown;
 mod state;
 mod update;
 mod value;
+mod watch;
 
 pub use read::{Revealed, Room, VersionInfo};
 pub use shown::{SecretInfo, ShownState, TokenDetails};
 pub use state::{MetadataChange, StateChange};
 pub use update::NewVersion;
 pub use value::{Expiry, NewSecret, Stored};
+pub use watch::{ChangeKind, SecretChange, Watch, WatchFrom};
 
 use std::time::Duration;
 
