@@ -25,6 +25,13 @@ struct Reason {
     reason: &'static str,
 }
 
+/// Watches, and why they ended.
+#[derive(Debug, Clone, Default)]
+pub struct Watches {
+    under_way: Gauge,
+    ended: Reasons,
+}
+
 /// Calls by RPC and by what came of them.
 #[derive(Debug, Clone)]
 pub struct Calls {
@@ -98,6 +105,25 @@ impl Reasons {
     /// Shows the counts under a name.
     pub fn register(&self, registry: &mut Registry, name: &'static str, help: &'static str) {
         registry.register(name, help, self.0.clone());
+    }
+}
+
+impl Watches {
+    /// One begins.
+    pub fn begin(&self) {
+        self.under_way.inc();
+    }
+
+    /// It ended.
+    pub fn end(&self, reason: &'static str) {
+        self.under_way.dec();
+        self.ended.count(reason);
+    }
+
+    /// Shows the counts.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register("watches", "Watches under way", self.under_way.clone());
+        self.ended.register(registry, "watches_ended", "Watches that ended, by reason");
     }
 }
 

@@ -54,6 +54,8 @@ bounds! {
     DRAIN_TIMEOUT_S = "limits.drain_timeout_s", Some(20), 1 => 300;
     PAGE_MAX_ITEMS = "limits.page_max_items", Some(limits::PAGE_ITEMS as u64), 10 => limits::PAGE_ITEMS as u64;
     WATCHES_MAX = "limits.watches_max", Some(512), 1 => 4_096;
+    // An eighth of all, if the file does not say.
+    WATCHES_PER_PRINCIPAL_MAX = "limits.watches_per_principal_max", None, 1 => 4_096;
     // 30, or half of the idle timeout where that is less, if the file does not say.
     WATCH_HEARTBEAT_S = "limits.watch_heartbeat_s", None, 1 => 300;
     STORE_CACHE_BYTES = "store.cache_bytes", Some(40 * MIB), 8 * MIB => 64 * GIB;

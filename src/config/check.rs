@@ -139,13 +139,13 @@ fn tls(raw: RawTls, folder: &Path) -> Result<Tls, Refused> {
 
 fn limits(raw: &RawLimits) -> Result<Limits, Refused> {
     let seconds = |bound: bounds::Bound, typed| bound.apply(typed).map(Duration::from_secs);
-    let half = |all: usize| Some((all as u64 / 2).max(1));
+    let part = |all: usize, of: u64| Some((all as u64 / of).max(1));
     let connections_max = bounds::CONNECTIONS_MAX.apply(raw.connections_max)?;
     let calls_max = bounds::CALLS_MAX.apply(raw.calls_max)?;
     let calls_per_s: u32 = bounds::CALLS_PER_PRINCIPAL_PER_S.apply(raw.calls_per_principal_per_s)?;
     let handshakes_max: usize = bounds::HANDSHAKES_MAX.apply(raw.handshakes_max)?;
     let idle_timeout_s: u64 = bounds::IDLE_TIMEOUT_S.apply(raw.idle_timeout_s)?;
-    let per_address = raw.handshakes_per_address_max.unwrap_or_else(|| (handshakes_max as u64 / 8).max(1));
+    let watches_max = bounds::WATCHES_MAX.apply(raw.watches_max)?;
     let limits = Limits {
         payload_max_bytes: bounds::PAYLOAD_MAX_BYTES.apply(raw.payload_max_bytes)?,
         message_max_bytes: bounds::MESSAGE_MAX_BYTES.apply(raw.message_max_bytes)?,
@@ -153,21 +153,22 @@ fn limits(raw: &RawLimits) -> Result<Limits, Refused> {
         streams_per_connection: bounds::STREAMS_PER_CONNECTION.apply(raw.streams_per_connection)?,
         connections_max,
         connections_per_principal_max: bounds::CONNECTIONS_PER_PRINCIPAL_MAX
-            .apply(raw.connections_per_principal_max.or(half(connections_max)))?,
+            .apply(raw.connections_per_principal_max.or(part(connections_max, 2)))?,
         calls_max,
-        calls_per_principal_max: bounds::CALLS_PER_PRINCIPAL_MAX.apply(raw.calls_per_principal_max.or(half(calls_max)))?,
+        calls_per_principal_max: bounds::CALLS_PER_PRINCIPAL_MAX.apply(raw.calls_per_principal_max.or(part(calls_max, 2)))?,
         calls_per_principal_per_s: calls_per_s,
         calls_per_principal_burst: bounds::CALLS_PER_PRINCIPAL_BURST
             .apply(raw.calls_per_principal_burst.or(Some(2 * u64::from(calls_per_s))))?,
         handshakes_max,
-        handshakes_per_address_max: bounds::HANDSHAKES_PER_ADDRESS_MAX.apply(Some(per_address))?,
+        handshakes_per_address_max: bounds::HANDSHAKES_PER_ADDRESS_MAX.apply(raw.handshakes_per_address_max.or(part(handshakes_max, 8)))?,
         handshake_timeout: seconds(bounds::HANDSHAKE_TIMEOUT_S, raw.handshake_timeout_s)?,
         idle_timeout: Duration::from_secs(idle_timeout_s),
         connection_age_max: seconds(bounds::CONNECTION_AGE_MAX_S, raw.connection_age_max_s)?,
         request_timeout: seconds(bounds::REQUEST_TIMEOUT_S, raw.request_timeout_s)?,
         drain_timeout: seconds(bounds::DRAIN_TIMEOUT_S, raw.drain_timeout_s)?,
         page_max_items: bounds::PAGE_MAX_ITEMS.apply(raw.page_max_items)?,
-        watches_max: bounds::WATCHES_MAX.apply(raw.watches_max)?,
+        watches_max,
+        watches_per_principal_max: bounds::WATCHES_PER_PRINCIPAL_MAX.apply(raw.watches_per_principal_max.or(part(watches_max, 8)))?,
         watch_heartbeat: seconds(bounds::WATCH_HEARTBEAT_S, raw.watch_heartbeat_s.or(Some((idle_timeout_s / 2).min(30))))?,
     };
     limits_fit_together(&limits)?;
@@ -189,6 +190,7 @@ fn limits_fit_together(limits: &Limits) -> Result<(), Refused> {
         (bounds::HANDSHAKES_PER_ADDRESS_MAX, limits.handshakes_per_address_max, "handshakes_max", limits.handshakes_max),
         (bounds::CONNECTIONS_PER_PRINCIPAL_MAX, limits.connections_per_principal_max, "connections_max", limits.connections_max),
         (bounds::CALLS_PER_PRINCIPAL_MAX, limits.calls_per_principal_max, "calls_max", limits.calls_max),
+        (bounds::WATCHES_PER_PRINCIPAL_MAX, limits.watches_per_principal_max, "watches_max", limits.watches_max),
     ];
     if let Some((bound, is, whole, most)) = within.into_iter().find(|(_, is, _, most)| is > most) {
         return refused(bound, format!("is {is} but {whole} is {most}; lower it, or raise that"));

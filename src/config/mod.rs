@@ -153,8 +153,10 @@ pub struct Limits {
     pub drain_timeout: Duration,
     /// Longest page of a list.
     pub page_max_items: usize,
-    /// Watches at once; of each principal an eighth of them.
+    /// Watches at once.
     pub watches_max: usize,
+    /// Those of one principal, at most as many as there may be in all.
+    pub watches_per_principal_max: usize,
     /// How often a watch gives a sign of life; shorter than the idle timeout, so that it keeps its connection.
     pub watch_heartbeat: Duration,
 }

@@ -78,6 +78,7 @@ pub(super) struct RawLimits {
     pub(super) drain_timeout_s: Option<u64>,
     pub(super) page_max_items: Option<u64>,
     pub(super) watches_max: Option<u64>,
+    pub(super) watches_per_principal_max: Option<u64>,
     pub(super) watch_heartbeat_s: Option<u64>,
 }
 

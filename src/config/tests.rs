@@ -63,6 +63,7 @@ fn number(key: &str, value: &str) -> Result<Config, ConfigError> {
         "handshakes_per_address_max" => "handshakes_max = 1024",
         "connections_per_principal_max" => "connections_max = 65536",
         "calls_per_principal_max" => "calls_max = 65536",
+        "watches_per_principal_max" => "watches_max = 4096",
         "watch_heartbeat_s" => "idle_timeout_s = 3600",
         "connection_age_max_s" => "request_timeout_s = 1",
         _ => "",

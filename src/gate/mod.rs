@@ -46,7 +46,7 @@ use crate::access::{CurrentPolicy, Decision};
 use crate::api::Method;
 use crate::audit::{self, AuditLog, Draft, Observed, Tally, TallyKey};
 use crate::identity::Peer;
-use crate::metrics::Reasons;
+use crate::metrics::{Reasons, Watches};
 use crate::model::{Action, Class, Clock, SpiffeId, Timestamp};
 use record::Record;
 use resource::Question;
@@ -58,6 +58,7 @@ pub struct Gate {
     audit: Arc<AuditLog>,
     tally: Tally,
     refusals: Reasons,
+    watches: Watches,
     clock: Arc<dyn Clock>,
 }
 
@@ -78,7 +79,8 @@ impl Gate {
     /// A gate over the policy in force, the custodians that the configuration names, and the audit log.
     #[must_use]
     pub fn new(policy: Arc<CurrentPolicy>, custodians: Vec<SpiffeId>, audit: Arc<AuditLog>, clock: Arc<dyn Clock>) -> Arc<Self> {
-        Arc::new(Self { policy, custodians, audit, tally: Tally::default(), refusals: Reasons::default(), clock })
+        let (tally, refusals, watches) = (Tally::default(), Reasons::default(), Watches::default());
+        Arc::new(Self { policy, custodians, audit, tally, refusals, watches, clock })
     }
 
     /// Runs an operation for a call, if the call may: see the module's picture.
@@ -231,6 +233,12 @@ impl Gate {
     #[must_use]
     pub fn refusals(&self) -> &Reasons {
         &self.refusals
+    }
+
+    /// The watches under way, and those that ended.
+    #[must_use]
+    pub fn watches(&self) -> &Watches {
+        &self.watches
     }
 
     /// Counts a connection that never became a principal's, and says whether it is to be written in full.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::record::Record;
 use super::{Admitted, Below, BelowAt, Call, Failure, Gate, Permit, Refusal, Unreleased};
 
-/// A watch under way. When it is dropped, its end is recorded.
+/// A watch under way. When it is dropped, its end is recorded and counted.
 pub struct Watching {
     gate: Arc<Gate>,
     call: Call,
@@ -33,6 +33,7 @@ impl Gate {
         let answer = operation(permit).await;
         let written = self.audit.append(record.clone().read(&answer)).await.map_err(Refusal::Unaudited)?;
         let begun = answer.map(Unreleased::release).map_err(Refusal::Failed)?;
+        self.watches.begin();
         let watching = Watching { gate: self.clone(), call, below, record, begun: written.sequence, told: 0, why: "interrupted" };
         Ok((watching, begun))
     }
@@ -62,6 +63,7 @@ impl Watching {
 
 impl Drop for Watching {
     fn drop(&mut self) {
+        self.gate.watches.end(self.why);
         // As an outcome it rides the next group; there is nobody left to refuse if it cannot.
         let _ = self.gate.audit.enqueue(self.record.clone().ended(self.begun, self.told, self.why));
     }

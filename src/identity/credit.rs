@@ -7,6 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// What a connection has before its first call, in bytes: for settings, pings and windows of a long life. 60,000 pings.
 const FIRST_BYTES: u64 = 1 << 20;
 
+/// What a caller sends upon being told something, in bytes: it opens two windows again and measures its way (RFC 9113 6.7, 6.9).
+const RECEIPT_BYTES: u64 = 64;
+
 /// The credit of one connection.
 #[derive(Debug)]
 pub struct Credit {
@@ -24,7 +27,16 @@ impl Credit {
 
     /// One more call was let in.
     pub fn earn(&self) {
-        let more = |left: u64| Some((left + self.call_bytes).min(self.most));
+        self.add(self.call_bytes);
+    }
+
+    /// Its caller was told something more, in a call that goes on.
+    pub fn earn_receipt(&self) {
+        self.add(RECEIPT_BYTES);
+    }
+
+    fn add(&self, bytes: u64) {
+        let more = |left: u64| Some((left + bytes).min(self.most));
         let _ = self.left.fetch_update(Ordering::AcqRel, Ordering::Acquire, more);
     }
 
@@ -46,7 +58,10 @@ mod tests {
         assert!(credit.spend(first) && !credit.spend(1));
         credit.earn();
         assert!(credit.spend(100) && !credit.spend(1));
+        credit.earn_receipt();
+        assert!(credit.spend(64) && !credit.spend(1));
         (0..100_000).for_each(|_| credit.earn());
+        credit.earn_receipt();
         assert!(credit.spend(first + 300) && !credit.spend(1));
     }
 }

@@ -21,12 +21,14 @@ pub struct PrincipalLimits {
     pub calls_per_s: u32,
     /// Calls that may come at once after a pause.
     pub burst: u32,
+    /// Watches at once.
+    pub watches: usize,
 }
 
-/// 512 connections, 2,048 calls under way, 1,000 calls a second, 2,000 at once.
+/// 512 connections, 2,048 calls under way, 1,000 calls a second, 2,000 at once, 64 watches.
 impl Default for PrincipalLimits {
     fn default() -> Self {
-        Self { connections: 512, calls: 2_048, calls_per_s: 1_000, burst: 2_000 }
+        Self { connections: 512, calls: 2_048, calls_per_s: 1_000, burst: 2_000, watches: 64 }
     }
 }
 
@@ -48,6 +50,7 @@ pub struct Standing {
     limits: PrincipalLimits,
     connections: Arc<Semaphore>,
     calls: Arc<Semaphore>,
+    watches: Arc<Semaphore>,
     bucket: Bucket,
 }
 
@@ -80,7 +83,13 @@ impl Standing {
     pub fn new(limits: PrincipalLimits) -> Arc<Self> {
         let places = |most| Arc::new(Semaphore::new(most));
         let bucket = Bucket::new(limits.calls_per_s, limits.burst);
-        Arc::new(Self { limits, connections: places(limits.connections), calls: places(limits.calls), bucket })
+        Arc::new(Self {
+            limits,
+            connections: places(limits.connections),
+            calls: places(limits.calls),
+            watches: places(limits.watches),
+            bucket,
+        })
     }
 
     /// Begins a call, which ends when its place is dropped.
@@ -89,8 +98,23 @@ impl Standing {
     /// [`TooMuch`]: it is not to be carried out.
     pub fn begin(&self) -> Result<OwnedSemaphorePermit, TooMuch> {
         let place = self.calls.clone().try_acquire_owned().map_err(|_| TooMuch::Calls)?;
-        self.bucket.take(Instant::now()).map_err(|retry_after| TooMuch::Rate { retry_after })?;
+        self.charge(1)?;
         Ok(place)
+    }
+
+    /// What is under way is worth so many calls more. Where there is room for one, there is room for all of them: what comes
+    /// next waits for as long as they are worth.
+    ///
+    /// # Errors
+    /// [`TooMuch::Rate`]: it is not to be carried out.
+    pub fn charge(&self, calls: u32) -> Result<(), TooMuch> {
+        self.bucket.take(calls, Instant::now()).map_err(|retry_after| TooMuch::Rate { retry_after })
+    }
+
+    /// A place for one more watch, free again when it is dropped.
+    #[must_use]
+    pub fn watch(&self) -> Option<OwnedSemaphorePermit> {
+        self.watches.clone().try_acquire_owned().ok()
     }
 
     /// Whether nothing is lost when it is forgotten.
@@ -158,11 +182,13 @@ impl Bucket {
         u64::try_from(now.saturating_duration_since(self.begin).as_nanos()).unwrap_or(u64::MAX)
     }
 
-    /// Takes a token, or says after how long there would be one.
-    fn take(&self, now: Instant) -> Result<(), Duration> {
+    /// Takes so many tokens if there is one (or none are asked for), or says after how long there would be one. For those that were not there, others
+    /// wait longer: what costs more than a full bucket holds can still be had.
+    fn take(&self, tokens: u32, now: Instant) -> Result<(), Duration> {
         let now = self.nanoseconds(now);
-        let one_more = |full_at: u64| full_at.max(now).saturating_add(self.interval);
-        let fits = |full_at: u64| Some(one_more(full_at)).filter(|full_at| full_at - now <= self.depth);
+        let more = |full_at: u64, tokens: u32| full_at.max(now).saturating_add(self.interval * u64::from(tokens));
+        let one_more = |full_at: u64| more(full_at, tokens.min(1));
+        let fits = |full_at: u64| (one_more(full_at) - now <= self.depth).then(|| more(full_at, tokens));
         let taken = self.full_at.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits);
         taken.map(drop).map_err(|full_at| Duration::from_nanos(one_more(full_at) - now - self.depth))
     }
@@ -179,20 +205,33 @@ mod tests {
     #[test]
     fn a_bucket_gives_a_burst_and_then_so_many_a_second() {
         let (bucket, begin) = (Bucket::new(10, 3), Instant::now() + Duration::from_secs(1));
-        assert!((0..3).all(|_| bucket.take(begin).is_ok()));
-        assert_eq!(bucket.take(begin), Err(Duration::from_millis(100)));
+        assert!((0..3).all(|_| bucket.take(1, begin).is_ok()));
+        assert_eq!(bucket.take(1, begin), Err(Duration::from_millis(100)));
         // What was refused cost nothing.
         let later = begin + Duration::from_millis(100);
-        assert!(bucket.take(later).is_ok() && bucket.take(later).is_err());
+        assert!(bucket.take(1, later).is_ok() && bucket.take(1, later).is_err());
         let rested = later + Duration::from_secs(60);
         assert!(bucket.is_full(rested));
-        assert!((0..3).all(|_| bucket.take(rested).is_ok()));
-        assert!(bucket.take(rested).is_err() && !bucket.is_full(rested));
+        assert!((0..3).all(|_| bucket.take(1, rested).is_ok()));
+        assert!(bucket.take(1, rested).is_err() && !bucket.is_full(rested));
+    }
+
+    #[test]
+    fn what_is_worth_more_than_a_bucket_holds_is_paid_for_afterwards() {
+        let (bucket, begin) = (Bucket::new(10, 3), Instant::now() + Duration::from_secs(1));
+        assert!(bucket.take(2, begin).is_ok() && bucket.take(256, begin).is_ok());
+        // 258 of 3: one more has to wait for 256.
+        assert_eq!(bucket.take(1, begin), Err(Duration::from_millis(25_600)));
+        assert_eq!(bucket.take(256, begin), Err(Duration::from_millis(25_600)));
+        let almost = begin + Duration::from_millis(25_599);
+        assert!(bucket.take(1, almost).is_err());
+        let paid = begin + Duration::from_millis(25_600);
+        assert!(bucket.take(1, paid).is_ok() && bucket.take(1, paid).is_err());
     }
 
     #[test]
     fn places_are_bounded_for_each_and_come_back() {
-        let limits = PrincipalLimits { connections: 2, calls: 1, ..PrincipalLimits::default() };
+        let limits = PrincipalLimits { connections: 2, calls: 1, watches: 1, ..PrincipalLimits::default() };
         let standings = Standings::new(limits);
         let (one, other) = ("spiffe://a.test/one".parse().expect("valid"), "spiffe://a.test/other".parse().expect("valid"));
         let first = standings.seat(&one).expect("free");
@@ -204,6 +243,10 @@ mod tests {
         assert_eq!(second.standing().begin().err(), Some(TooMuch::Calls));
         drop(call);
         assert!(second.standing().begin().is_ok());
+        let watch = first.standing().watch().expect("free");
+        assert!(second.standing().watch().is_none());
+        drop(watch);
+        assert!(second.standing().watch().is_some());
         drop(first);
         assert!(standings.seat(&one).is_some());
     }

@@ -76,6 +76,7 @@ pub async fn serve(listener: TcpListener, watched: Watched, stop: impl Future<Ou
     let mut registry = Registry::with_prefix("strongroom");
     watched.calls.register(&mut registry);
     watched.strangers.register(&mut registry, "connections_refused", "Connections that proved no principal, by reason");
+    watched.gate.watches().register(&mut registry);
     watched.gate.refusals().register(&mut registry, "calls_refused", "Calls that were refused before anything was done, by reason");
     registry.register_collector(Box::new(Figures(watched.clone())));
     let asked = Arc::new(Asked { registry, watched });

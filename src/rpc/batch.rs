@@ -44,6 +44,11 @@ impl Batch {
         Ok(Self { names, versions })
     }
 
+    /// Each item is worth a call; the first is that of the batch itself.
+    pub(super) fn more_calls(&self) -> u32 {
+        u32::try_from(self.names.len()).unwrap_or(u32::MAX).saturating_sub(1)
+    }
+
     pub(super) async fn reveal(self, door: &Door, call: Call) -> Result<api::RevealBatchResponse, Status> {
         let Self { names, versions } = self;
         // What each value adds to a message is less than what its encryption added to the row.

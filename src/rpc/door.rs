@@ -8,6 +8,7 @@ use tonic::{Request, Status};
 
 use super::Services;
 use super::field::{Fault, page_items};
+use super::front::refuse_too_much;
 use super::status::{About, invalid, of_refusal, unidentified};
 use crate::api::Method;
 use crate::gate::{Call, Gate, Permit, Resource, Unreleased};
@@ -34,6 +35,11 @@ fn correlation(metadata: &MetadataMap) -> Option<Text<{ limits::REQUEST_ID_BYTES
     Text::parse(metadata.get(CORRELATION)?.to_str().ok()?).ok()
 }
 
+/// Whose call it is.
+pub(super) fn caller<M>(request: &Request<M>) -> Result<Caller, Status> {
+    request.extensions().get::<Caller>().cloned().ok_or_else(unidentified)
+}
+
 impl Door {
     pub(super) fn new(services: &Services) -> Self {
         Self {
@@ -53,8 +59,7 @@ impl Door {
         request: Request<M>,
         parse: impl FnOnce(M, &mut Call) -> Result<T, Fault>,
     ) -> Result<(Call, T), Status> {
-        let peer = request.extensions().get::<Caller>().ok_or_else(unidentified)?.peer.clone();
-        let mut call = Call::new(method, peer);
+        let mut call = Call::new(method, caller(&request)?.peer);
         call.correlation = correlation(request.metadata());
         match parse(request.into_inner(), &mut call) {
             Ok(meant) => Ok((call, meant)),
@@ -90,6 +95,11 @@ impl Door {
         let each = self.gate.run_each(call, items, |position, permit| operation(self.vault.clone(), position, permit));
         let answers = each.await.map_err(of_refusal)?;
         Ok(answers.into_iter().map(|answer| answer.map_err(of_refusal)).collect())
+    }
+
+    /// Charges a call that is worth so many more.
+    pub(super) fn charge(&self, caller: &Caller, call: &Call, more: u32) -> Result<(), Status> {
+        caller.standing.charge(more).map_err(|too_much| refuse_too_much(&self.gate, &caller.peer, Some(call.method), too_much))
     }
 
     /// How long a page is to be.

@@ -19,7 +19,7 @@ use super::Services;
 use super::status::unidentified;
 use crate::api::Method;
 use crate::gate::Gate;
-use crate::identity::{Caller, TooMuch};
+use crate::identity::{Caller, Peer, TooMuch};
 use crate::metrics::{CallUnderWay, Calls};
 
 /// When a caller that had too many calls under way is to try again.
@@ -70,7 +70,7 @@ impl Front {
 
     fn admit(&self, method: Option<Method>, caller: Option<&Caller>) -> Result<Places, Status> {
         let caller = caller.ok_or_else(unidentified)?;
-        let place = caller.standing.begin().map_err(|too_much| self.refuse(method, caller, too_much))?;
+        let place = caller.standing.begin().map_err(|too_much| refuse_too_much(&self.gate, &caller.peer, method, too_much))?;
         caller.credit.earn();
         // An operator gets through to `status`, `seal` and `unseal` however much the others ask for.
         if matches!(method, Some(Method::GetStatus | Method::Seal | Method::Unseal)) {
@@ -82,17 +82,18 @@ impl Front {
         })?;
         Ok((Some(among_all), place))
     }
+}
 
-    fn refuse(&self, method: Option<Method>, caller: &Caller, too_much: TooMuch) -> Status {
-        match too_much {
-            TooMuch::Calls => {
-                self.gate.count_refused(&caller.peer, method, "too_many_calls");
-                exhausted("you have as many calls under way as a principal may; wait for some of them", SOON)
-            }
-            TooMuch::Rate { retry_after } => {
-                self.gate.count_refused(&caller.peer, method, "too_fast");
-                exhausted("you call more often than a principal may; wait, or have `limits.calls_per_principal_per_s` raised", retry_after)
-            }
+/// Refuses a call of somebody who has had too many, and counts it.
+pub(super) fn refuse_too_much(gate: &Gate, peer: &Peer, method: Option<Method>, too_much: TooMuch) -> Status {
+    match too_much {
+        TooMuch::Calls => {
+            gate.count_refused(peer, method, "too_many_calls");
+            exhausted("you have as many calls under way as a principal may; wait for some of them", SOON)
+        }
+        TooMuch::Rate { retry_after } => {
+            gate.count_refused(peer, method, "too_fast");
+            exhausted("you call more often than a principal may; wait, or have `limits.calls_per_principal_per_s` raised", retry_after)
         }
     }
 }

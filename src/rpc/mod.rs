@@ -14,7 +14,6 @@ mod field;
 mod front;
 mod keys;
 mod namespaces;
-mod places;
 mod seal;
 mod secrets;
 mod show;

@@ -3,7 +3,7 @@
 use tonic::{Request, Response, Status};
 
 use super::batch::Batch;
-use super::door::Door;
+use super::door::{Door, caller};
 use super::field::{Fault, InField, expiry, label_keys, labels, optional_time, parsed, prefix, reason, request_id, ticket, token_details};
 use super::show;
 use super::watch::{self, Watches};
@@ -131,7 +131,9 @@ impl SecretService for Secrets {
     }
 
     async fn reveal_batch(&self, request: Request<api::RevealBatchRequest>) -> Answer<api::RevealBatchResponse> {
+        let caller = caller(&request)?;
         let (call, batch) = self.door.understand(Method::RevealBatch, request, Batch::parse).await?;
+        self.door.charge(&caller, &call, batch.more_calls())?;
         batch.reveal(&self.door, call).await.map(Response::new)
     }
 
@@ -187,8 +189,9 @@ impl SecretService for Secrets {
     }
 
     async fn watch_secrets(&self, request: Request<api::WatchSecretsRequest>) -> Answer<watch::Stream> {
+        let caller = caller(&request)?;
         let (call, (below, from)) = self.door.understand(Method::WatchSecrets, request, |message, _| watch::parse(&message)).await?;
-        self.watches.begin(call, below, from).await.map(Response::new)
+        self.watches.begin(call, caller, below, from).await.map(Response::new)
     }
 
     async fn disable_secret(&self, request: Request<api::DisableSecretRequest>) -> Answer<api::DisableSecretResponse> {

@@ -111,7 +111,12 @@ fn of_error(about: &About, error: &Error) -> Status {
             unavailable("the store takes no writes for now: `status` says why")
         }
         Error::Store(StoreError::Fatal(_) | StoreError::Closed) => {
-            tracing::error!(method = about.method.name(), request_id = about.request_id(), error = with_causes(error), "the store is at its end");
+            tracing::error!(
+                method = about.method.name(),
+                request_id = about.request_id(),
+                error = with_causes(error),
+                "the store is at its end"
+            );
             Status::unavailable("the store serves no more, and the server ends: its log says why")
         }
         Error::Integrity(_) => {

@@ -14,18 +14,19 @@ use std::time::Duration;
 use prost_types::Duration as WireDuration;
 use tokio::sync::mpsc::{self, OwnedPermit, Sender};
 use tokio::sync::watch::Receiver;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 use super::field::{Fault, prefix};
-use super::places::{Place, Places};
 use super::status::{About, ending, of_refusal, too_slow};
 use super::{Services, show};
 use crate::api;
-use crate::api::watch_secrets_response::Event;
 use crate::api::SecretChangeKind as WireKind;
+use crate::api::watch_secrets_response::Event;
 use crate::gate::{Below, BelowAt, Call, Gate, Permit, Refusal, Watching};
+use crate::identity::{Caller, Credit};
 use crate::model::{Clock, limits};
 use crate::vault::{ChangeKind, Error, SecretChange, Vault, Watch, WatchFrom};
 
@@ -48,7 +49,9 @@ pub(super) struct Watches {
     gate: Arc<Gate>,
     vault: Arc<Vault>,
     clock: Arc<dyn Clock>,
-    places: Arc<Places>,
+    places: Arc<Semaphore>,
+    /// One at a time looks through all rows for what will soon expire.
+    sweeping: Arc<Semaphore>,
     heartbeat: Duration,
     ending: Receiver<bool>,
 }
@@ -64,8 +67,13 @@ struct Session {
     sweep_began: Option<Instant>,
     /// Before then it does not look again.
     rests_until: Instant,
-    _place: Place,
+    /// Earns what its caller sends upon being told something.
+    credit: Arc<Credit>,
+    _places: Places,
 }
+
+/// A watch's places: among all, and among its principal's.
+type Places = (OwnedSemaphorePermit, OwnedSemaphorePermit);
 
 /// Why a watch ends.
 enum End {
@@ -102,28 +110,30 @@ impl Watches {
             gate: services.gate.clone(),
             vault: services.vault.clone(),
             clock: services.clock.clone(),
-            places: Places::new(services.watches_max),
+            places: Arc::new(Semaphore::new(services.watches_max)),
+            sweeping: Arc::new(Semaphore::new(1)),
             heartbeat: services.watch_heartbeat,
             ending: services.ending.clone(),
         }
     }
 
     /// Begins one, and leaves it to a task of its own.
-    pub(super) async fn begin(&self, call: Call, below: Below, from: WatchFrom) -> Result<Stream, Status> {
+    pub(super) async fn begin(&self, call: Call, caller: Caller, below: Below, from: WatchFrom) -> Result<Stream, Status> {
         let mut openings = self.vault.openings();
         openings.mark_unchanged();
         let operation = |permit: Permit<BelowAt>| async move {
-            let place = permit.principal().and_then(|principal| self.places.enter(&principal.id)).ok_or(Error::TooMany("watches"))?;
-            Ok(self.vault.open()?.watch(permit, from).await?.map(|watch| (watch, place)))
+            let places = self.places.clone().try_acquire_owned().ok().zip(caller.standing.watch()).ok_or(Error::TooMany("watches"))?;
+            Ok(self.vault.open()?.watch(permit, from).await?.map(|watch| (watch, places)))
         };
         let about = About::of(&call);
         let begun = self.gate.watch(call, below, operation).await;
-        let (watching, (watch, place)) = begun.map_err(|refusal| of_refusal(&about, refusal))?;
+        let (watching, (watch, places)) = begun.map_err(|refusal| of_refusal(&about, refusal))?;
         let (out, stream) = mpsc::channel(QUEUE + 1);
         // Whatever fills the queue, there is room to say why it ends.
         let last = out.clone().reserve_owned().await.map_err(|_| ending())?;
         let (sweep_began, rests_until) = (None, Instant::now());
-        let session = Session { shared: self.clone(), about, watching, watch, out, sweep_began, rests_until, _place: place };
+        let (shared, credit) = (self.clone(), caller.credit);
+        let session = Session { shared, about, watching, watch, out, sweep_began, rests_until, credit, _places: places };
         tokio::spawn(session.run(openings, last));
         Ok(ReceiverStream::new(stream))
     }
@@ -196,8 +206,8 @@ impl Session {
 
     /// One page of it; the next is due at once.
     async fn tell_what_expires(&mut self) -> Result<(), End> {
-        let places = self.shared.places.clone();
-        let turn = places.sweeping.acquire().await;
+        let sweeping = self.shared.sweeping.clone();
+        let turn = sweeping.acquire().await;
         let began = *self.sweep_began.get_or_insert_with(Instant::now);
         let permit = self.permit()?;
         let told = self.open()?.next_expiring(&permit, &mut self.watch).await;
@@ -229,7 +239,10 @@ impl Session {
     async fn send(&self, event: Event) -> Result<(), End> {
         let message = api::WatchSecretsResponse { revision: self.watch.revision(), event: Some(event) };
         match timeout(self.shared.heartbeat * PATIENCE, self.out.send(Ok(message))).await {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(())) => {
+                self.credit.earn_receipt();
+                Ok(())
+            }
             Ok(Err(_)) => Err(End::Gone),
             Err(_) => Err(End::TooSlow),
         }

@@ -229,6 +229,7 @@ fn accept_limits(config: &Config) -> AcceptLimits {
             calls: config.limits.calls_per_principal_max,
             calls_per_s: config.limits.calls_per_principal_per_s,
             burst: config.limits.calls_per_principal_burst,
+            watches: config.limits.watches_per_principal_max,
         },
         call_bytes: config.limits.message_max_bytes as u64 + u64::from(config.limits.header_list_max_bytes),
         streams: u64::from(config.limits.streams_per_connection),

@@ -114,6 +114,24 @@ async fn calls_under_way_are_counted_in_all_and_for_each_and_an_operator_gets_th
     cleo.seal("a test").await.expect("sealed");
 }
 
+// immune: row-48
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_is_worth_as_many_calls_as_it_has_items() {
+    let site = Site::with_vault("[limits]\ncalls_per_principal_per_s = 1\ncalls_per_principal_burst = 30\n");
+    let running = site.start();
+    let (one, other) = (channel(&site, &running, &workload("one")).await, channel(&site, &running, &workload("other")).await);
+    let items = (0..256).map(|number| api::RevealBatchItem { name: format!("shop/{number}"), version: 0 }).collect();
+    let batch = api::RevealBatchRequest { items, reason: String::new(), ticket: String::new() }.encode_to_vec();
+    let ask = |channel| send(channel, Method::RevealBatch.path(), batch.clone());
+    // The vault is sealed; it is charged all the same, and more than a full bucket holds is no reason to refuse it for ever.
+    assert_eq!(code(&ask(&one).await), Code::Unavailable);
+    for answer in [ask(&one).await, reveal(&one).await] {
+        let delay = assert_exhausted(&answer, "more often than a principal may").as_secs();
+        assert!((150..=256 + 1 - 30).contains(&delay), "{delay} s");
+    }
+    assert_eq!(code(&reveal(&other).await), Code::Unavailable, "another one is served");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_a_second_are_counted_for_each_over_all_of_its_connections() {
     let site = Site::with_vault("[limits]\ncalls_per_principal_per_s = 1\ncalls_per_principal_burst = 30\n");

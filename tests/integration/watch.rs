@@ -395,9 +395,16 @@ async fn it_outlives_the_timeouts_of_requests_and_idle_connections() {
     assert_eq!(change.name, format!("{namespace}/a"));
 }
 
+/// What a metric says; none that does not stand there yet.
+async fn counted(stage: &Stage, metric: &str) -> u64 {
+    let metrics = crate::operations::get(&stage.running, "/metrics").await.1;
+    let found = metrics.lines().find_map(|line| line.strip_prefix(metric)?.strip_prefix(' '));
+    found.map_or(0, |count| count.parse().expect("a number"))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn as_many_may_watch_as_the_configuration_says() {
-    let stage = Stage::new("[limits]\nwatches_max = 16\n").await;
+    let stage = Stage::new("[limits]\nwatches_max = 16\nwatches_per_principal_max = 2\n").await;
     let namespace = stage.namespace().await;
     let mut held = Vec::new();
     let mut one = None;
@@ -405,7 +412,7 @@ async fn as_many_may_watch_as_the_configuration_says() {
         let id = stage.holder(&namespace, &["describe:**"]).await;
         let client = stage.client(&id).await;
         for _ in 0..2 {
-            held.push(client.watch_secrets(Watch::below(&namespace)).await.expect("an eighth"));
+            held.push(client.watch_secrets(Watch::below(&namespace)).await.expect("one of two"));
         }
         let third = client.watch_secrets(Watch::below(&namespace)).await.map(drop);
         assert_eq!(refused(&third), Code::ResourceExhausted, "caller {caller}");
@@ -415,11 +422,17 @@ async fn as_many_may_watch_as_the_configuration_says() {
     let refusal = last.watch_secrets(Watch::below(&namespace)).await.map(drop);
     assert_eq!(refused(&refusal), Code::ResourceExhausted, "all are taken");
     assert!(refusal.expect_err("refused").refusal().expect("said").retry_after.is_some());
+    assert_eq!(counted(&stage, "strongroom_watches").await, 16);
     drop(held);
     let mut tries = 0;
     while one.as_ref().expect("the last of eight").watch_secrets(Watch::below(&namespace)).await.is_err() {
         tries += 1;
         assert!(tries < 600, "no place came back");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    while counted(&stage, "strongroom_watches_ended_total{reason=\"gone\"}").await < 16 {
+        tries += 1;
+        assert!(tries < 600, "not all of them ended");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
