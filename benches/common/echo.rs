@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use strongroom::api::{CreateSecretRequest, CreateSecretResponse, MessageCodec, Method, RevealSecretRequest, RevealSecretResponse, Secret};
 use strongroom::config::{Config, Revocation as Configured};
 use strongroom::identity::{
-    AcceptLimits, HighestLists, LiveTls, Revocation, ServerTls, TrustAnchor, accept, load_certificates, load_private_key,
+    AcceptLimits, Caller, HighestLists, LiveTls, Revocation, ServerTls, TrustAnchor, accept, load_certificates, load_private_key,
 };
 use strongroom::model::{Clock, SystemClock};
 use strongroom::server::Gathered;
@@ -89,6 +89,8 @@ impl Service<http::Request<Body>> for Echo {
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let echo = self.clone();
+        // Else its connection would end after a megabyte of calls that nobody accounts for.
+        request.extensions().get::<Caller>().expect("of the acceptor").credit.earn();
         Box::pin(async move {
             let reveals = request.uri().path() == Method::RevealSecret.path();
             Ok(match (reveals, echo.manner) {
