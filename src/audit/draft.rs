@@ -152,7 +152,7 @@ impl Resource {
     /// A secret: `namespace/path`.
     #[must_use]
     pub fn secret(name: &SecretName) -> Self {
-        Self(name.to_string())
+        Self(name.into())
     }
 
     /// A namespace.

@@ -41,8 +41,9 @@ impl IndexKey {
 
     /// The row key of a path's head. Also the prefix of all heads below a path, and, with no segment, of the whole namespace.
     #[must_use]
-    pub fn head_key(&self, namespace: NamespaceId, segments: &[impl AsRef<str>]) -> Vec<u8> {
-        let mut key = Vec::with_capacity(1 + (1 + segments.len()) * TAG_BYTES);
+    pub fn head_key(&self, namespace: NamespaceId, segments: impl IntoIterator<Item: AsRef<str>, IntoIter: Clone>) -> Vec<u8> {
+        let segments = segments.into_iter();
+        let mut key = Vec::with_capacity(1 + (1 + segments.clone().count()) * TAG_BYTES);
         key.push(HEAD_CLASS);
         key.extend_from_slice(namespace.as_bytes());
         let mut parent = *namespace.as_bytes();

@@ -19,7 +19,7 @@ pub struct RoleName(String);
 /// The path of a secret inside its namespace: 1 to 8 segments of 1 to 128 bytes, in NFC, without empty, `.`, `..`,
 /// control, invisible or wildcard characters.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SecretPath(Vec<String>);
+pub struct SecretPath(Box<str>);
 
 /// A secret's whole name: `namespace/path/segments`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -45,16 +45,21 @@ enum Part {
 }
 
 impl SecretPath {
-    /// The segments, from the outside in.
+    /// The segments, with slashes between them.
     #[must_use]
-    pub fn segments(&self) -> &[String] {
+    pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The segments, from the outside in.
+    pub fn segments(&self) -> impl Iterator<Item = &str> + Clone {
+        self.0.split('/')
     }
 
     /// Whether `prefix`'s segments are the first of this path's; the empty prefix is that of all.
     #[must_use]
     pub fn starts_with(&self, prefix: &[String]) -> bool {
-        self.0.starts_with(prefix)
+        self.segments().take(prefix.len()).eq(prefix)
     }
 
     /// The segments of a prefix: as a path, but none at all is allowed.
@@ -62,7 +67,7 @@ impl SecretPath {
     /// # Errors
     /// As for a path.
     pub fn parse_prefix(text: &str) -> Result<Vec<String>, Invalid> {
-        if text.is_empty() { Ok(Vec::new()) } else { text.parse::<Self>().map(|path| path.0) }
+        if text.is_empty() { Ok(Vec::new()) } else { text.parse::<Self>().map(|path| path.segments().map(str::to_owned).collect()) }
     }
 }
 
@@ -82,9 +87,9 @@ impl PathPattern {
     /// Whether the path is covered.
     #[must_use]
     pub fn matches(&self, path: &SecretPath) -> bool {
-        let segments = path.segments();
-        let length_fits = if self.open_end { segments.len() > self.parts.len() } else { segments.len() == self.parts.len() };
-        length_fits && self.parts.iter().zip(segments).all(|(part, segment)| part.matches(segment))
+        let mut segments = path.segments();
+        self.parts.iter().all(|part| segments.next().is_some_and(|segment| part.matches(segment)))
+            && segments.next().is_some() == self.open_end
     }
 
     /// Whether some path below the prefix (its segments first) could be covered: what a list may begin to look at.
@@ -104,7 +109,7 @@ impl Part {
     }
 }
 
-fn checked_segment(segment: &str) -> Result<String, Invalid> {
+fn check_segment(segment: &str) -> Result<(), Invalid> {
     if segment.is_empty() {
         return Err(Invalid("a segment is empty: no leading, trailing or double slash"));
     }
@@ -126,7 +131,7 @@ fn checked_segment(segment: &str) -> Result<String, Invalid> {
     if !is_nfc(segment) {
         return Err(Invalid("a segment is not in Unicode normalization form C"));
     }
-    Ok(segment.to_owned())
+    Ok(())
 }
 
 fn checked_plain(text: &str) -> Result<String, Invalid> {
@@ -166,11 +171,11 @@ impl FromStr for SecretPath {
         if looks_like_token(text) {
             return Err(Invalid("looks like an access token, which has no place in a name"));
         }
-        let segments = text.split('/').map(checked_segment).collect::<Result<Vec<_>, _>>()?;
-        if segments.len() > limits::PATH_SEGMENTS {
+        text.split('/').try_for_each(check_segment)?;
+        if text.split('/').count() > limits::PATH_SEGMENTS {
             return Err(Invalid("a path has at most 8 segments"));
         }
-        Ok(Self(segments))
+        Ok(Self(text.into()))
     }
 }
 
@@ -197,7 +202,7 @@ impl FromStr for PathPattern {
         };
         let part = |segment: &str| match segment {
             "*" => Ok(Part::Any),
-            _ => checked_segment(segment).map(Part::Exactly),
+            _ => check_segment(segment).map(|()| Part::Exactly(segment.to_owned())),
         };
         let parts = head.split('/').map(part).collect::<Result<Vec<_>, _>>()?;
         if parts.len() + usize::from(open_end) > limits::PATH_SEGMENTS {
@@ -221,13 +226,19 @@ impl fmt::Display for RoleName {
 
 impl fmt::Display for SecretPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join("/"))
+        f.write_str(&self.0)
     }
 }
 
 impl fmt::Display for SecretName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.namespace, self.path)
+    }
+}
+
+impl From<&SecretName> for String {
+    fn from(name: &SecretName) -> Self {
+        [name.namespace.0.as_str(), name.path.as_str()].join("/")
     }
 }
 
@@ -371,8 +382,8 @@ mod tests {
             let text = parts.iter().cloned().chain(open.then(|| "**".to_owned())).collect::<Vec<_>>().join("/");
             let (Ok(pattern), Ok(path)) = (text.parse::<PathPattern>(), segments.join("/").parse::<SecretPath>()) else { return Ok(()) };
             if pattern.matches(&path) {
-                for length in 0..path.segments().len() {
-                    prop_assert!(pattern.could_match_below(&path.segments()[..length]));
+                for length in 0..segments.len() {
+                    prop_assert!(pattern.could_match_below(&segments[..length]));
                 }
             }
         }

@@ -116,7 +116,7 @@ pub(super) fn token_details(wire: &api::AccessTokenDetails) -> Result<TokenDetai
 pub(super) fn prefix(text: &str, field: &'static str) -> Result<(NamespaceName, Vec<String>), Fault> {
     let (namespace, path) = text.split_once('/').map_or((text, None), |(namespace, path)| (namespace, Some(path)));
     let segments = match path {
-        Some(path) => parsed::<SecretPath>(path, field)?.segments().to_vec(),
+        Some(path) => parsed::<SecretPath>(path, field)?.segments().map(str::to_owned).collect(),
         None => Vec::new(),
     };
     Ok((parsed(namespace, field)?, segments))

@@ -1,6 +1,7 @@
 //! What stands before every service: counts the call, and lets it begin if its principal and the server have room for it.
 //! A call that is refused here was not read: not a byte of its message is taken in.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,13 +12,19 @@ use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::body::Body;
+use tonic::codegen::BoxFuture;
+use tonic::server::NamedService;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 use tower::{Layer, Service};
 
-use super::Services;
+use super::door::Door;
+use super::secrets::Secrets;
 use super::status::unidentified;
+use super::watch::Watches;
+use super::{Services, bounded};
 use crate::api::Method;
+use crate::api::secret_service_server::SecretServiceServer;
 use crate::gate::Gate;
 use crate::identity::{Caller, Peer, TooMuch};
 use crate::metrics::{CallUnderWay, Calls};
@@ -27,10 +34,14 @@ const SOON: Duration = Duration::from_millis(100);
 
 /// The layer around all services.
 #[derive(Clone)]
-pub struct Front {
+pub struct Front(Arc<Shared>);
+
+struct Shared {
     gate: Arc<Gate>,
     calls: Calls,
     places: Arc<Semaphore>,
+    /// Its calls are what most calls are: they do not take the way through the router, which costs as much as a decryption.
+    secrets: SecretServiceServer<Secrets>,
 }
 
 /// A call's places: among all, but for those that are let through, and among its principal's.
@@ -56,7 +67,8 @@ pin_project! {
     #[project = WorkProjected]
     enum Work<F> {
         Refused { status: Option<Status> },
-        Admitted { #[pin] answer: F, places: Places },
+        OfSecrets { answer: BoxFuture<Response<Body>, Infallible>, places: Places },
+        Routed { #[pin] answer: F, places: Places },
     }
 }
 
@@ -64,10 +76,13 @@ impl Front {
     /// For the services of this server.
     #[must_use]
     pub fn new(services: &Services) -> Self {
-        let (gate, calls) = (services.gate.clone(), services.calls.clone());
-        Self { gate, calls, places: Arc::new(Semaphore::new(services.calls_max)) }
+        let places = Arc::new(Semaphore::new(services.calls_max));
+        let secrets = bounded!(services, SecretServiceServer, Secrets::new(Door::new(services), Watches::new(services)));
+        Self(Arc::new(Shared { gate: services.gate.clone(), calls: services.calls.clone(), places, secrets }))
     }
+}
 
+impl Shared {
     fn admit(&self, method: Option<Method>, caller: Option<&Caller>) -> Result<Places, Status> {
         let caller = caller.ok_or_else(unidentified)?;
         let place = caller.standing.begin().map_err(|too_much| refuse_too_much(&self.gate, &caller.peer, method, too_much))?;
@@ -98,6 +113,11 @@ pub(super) fn refuse_too_much(gate: &Gate, peer: &Peer, method: Option<Method>, 
     }
 }
 
+fn is_of_secrets(path: &str) -> bool {
+    let method = path.strip_prefix('/').and_then(|path| path.strip_prefix(SecretServiceServer::<Secrets>::NAME));
+    method.is_some_and(|method| method.starts_with('/'))
+}
+
 /// A refusal that passes by itself after a time.
 fn exhausted(message: &str, retry_after: Duration) -> Status {
     Status::with_error_details(Code::ResourceExhausted, message, ErrorDetails::with_retry_info(Some(retry_after)))
@@ -125,9 +145,11 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let method = Method::of_path(request.uri().path());
-        let counted = Some(self.front.calls.begin(method));
-        let work = match self.front.admit(method, request.extensions().get::<Caller>()) {
-            Ok(places) => Work::Admitted { answer: self.inner.call(request), places },
+        let front = &self.front.0;
+        let counted = Some(front.calls.begin(method));
+        let work = match front.admit(method, request.extensions().get::<Caller>()) {
+            Ok(places) if is_of_secrets(request.uri().path()) => Work::OfSecrets { answer: front.secrets.clone().call(request), places },
+            Ok(places) => Work::Routed { answer: self.inner.call(request), places },
             Err(status) => Work::Refused { status: Some(status) },
         };
         Answering { work, counted }
@@ -144,7 +166,11 @@ where
         let this = self.project();
         let answer = match this.work.project() {
             WorkProjected::Refused { status } => Ok(status.take().expect("an answer is given once").into_http()),
-            WorkProjected::Admitted { answer, .. } => ready!(answer.poll(context)),
+            WorkProjected::OfSecrets { answer, .. } => {
+                let Ok(answer) = ready!(answer.as_mut().poll(context));
+                Ok(answer)
+            }
+            WorkProjected::Routed { answer, .. } => ready!(answer.poll(context)),
         };
         if let (Ok(answer), Some(counted)) = (&answer, this.counted.take()) {
             counted.end(code(answer));

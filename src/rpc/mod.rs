@@ -32,7 +32,6 @@ use crate::api::audit_service_server::AuditServiceServer;
 use crate::api::key_service_server::KeyServiceServer;
 use crate::api::namespace_service_server::NamespaceServiceServer;
 use crate::api::seal_service_server::SealServiceServer;
-use crate::api::secret_service_server::SecretServiceServer;
 use crate::audit::AuditLog;
 use crate::gate::Gate;
 use crate::memory::Hardening;
@@ -41,7 +40,6 @@ use crate::model::Clock;
 use crate::vault::Vault;
 use door::Door;
 pub use front::{Answering, Front, Fronted};
-use watch::Watches;
 
 /// What the handlers work with.
 #[derive(Clone)]
@@ -76,20 +74,21 @@ pub struct Services {
     pub ending: Receiver<bool>,
 }
 
-/// All services but health and reflection.
+/// A service whose messages are as long as the configuration lets them be.
+macro_rules! bounded {
+    ($services:expr, $server:ident, $service:expr) => {
+        $server::new($service).max_decoding_message_size($services.message_max_bytes).max_encoding_message_size($services.message_max_bytes)
+    };
+}
+use bounded;
+
+/// All services but that of secrets, which [`Front`] has, health and reflection.
 #[must_use]
 pub fn routes(services: &Services) -> Routes {
     let door = Door::new(services);
-    let bytes = services.message_max_bytes;
-    macro_rules! bounded {
-        ($server:ident, $service:expr) => {
-            $server::new($service).max_decoding_message_size(bytes).max_encoding_message_size(bytes)
-        };
-    }
-    Routes::new(bounded!(SecretServiceServer, secrets::Secrets::new(door.clone(), Watches::new(services))))
-        .add_service(bounded!(NamespaceServiceServer, namespaces::Namespaces::new(door.clone())))
-        .add_service(bounded!(AccessServiceServer, access::Access::new(door.clone())))
-        .add_service(bounded!(KeyServiceServer, keys::Keys::new(door.clone())))
-        .add_service(bounded!(AuditServiceServer, audit::Audit::new(door.clone(), services.audit_folder.clone())))
-        .add_service(bounded!(SealServiceServer, seal::Seal::new(door, services.clone())))
+    Routes::new(bounded!(services, NamespaceServiceServer, namespaces::Namespaces::new(door.clone())))
+        .add_service(bounded!(services, AccessServiceServer, access::Access::new(door.clone())))
+        .add_service(bounded!(services, KeyServiceServer, keys::Keys::new(door.clone())))
+        .add_service(bounded!(services, AuditServiceServer, audit::Audit::new(door.clone(), services.audit_folder.clone())))
+        .add_service(bounded!(services, SealServiceServer, seal::Seal::new(door, services.clone())))
 }

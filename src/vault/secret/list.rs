@@ -133,6 +133,6 @@ pub(super) fn checked_name(place: &Place, below: &BelowAt, meta: &SecretMeta) ->
 }
 
 /// The key of the head of a path, or of all heads below a prefix.
-pub(super) fn head_key(namespace: &Namespace, segments: &[String]) -> Result<Key, Error> {
+pub(super) fn head_key(namespace: &Namespace, segments: impl IntoIterator<Item: AsRef<str>, IntoIter: Clone>) -> Result<Key, Error> {
     Key::new(namespace.keys().keyring.index_key().head_key(namespace.info.id, segments)).map_err(|_| Error::Integrity("a head's key"))
 }
