@@ -5,6 +5,7 @@
 //! | `identity` | which certificates make a principal, and which |
 //! | `anchors` | what can be configured, revocation lists above all |
 //! | `chains` | long chains, wide ones, leaves with many names |
+//! | `lists` | what a file of a revocation list may hold |
 //! | `lifetime` | when a connection ends |
 //! | `loop` | what strangers can do to the accept loop |
 //! | `grpc` | the whole way with tonic on both sides; the client's pin |
@@ -18,6 +19,7 @@ mod documented;
 mod grpc;
 mod identity;
 mod lifetime;
+mod lists;
 
 use std::future::pending;
 use std::net::SocketAddr;

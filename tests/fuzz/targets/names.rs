@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use strongroom::model::{NamespaceName, SecretName, SecretPath, SpiffeId, Text, TrustDomain};
+use strongroom::model::{NamespaceName, PathPattern, RoleName, SecretName, SecretPath, SpiffeId, Text, TrustDomain};
 
 fuzz_target!(|text: &str| {
     macro_rules! same {
@@ -14,7 +14,12 @@ fuzz_target!(|text: &str| {
             }
         )*};
     }
-    same!(NamespaceName, SecretName, SecretPath, SpiffeId, TrustDomain);
+    same!(NamespaceName, RoleName, SecretName, SecretPath, PathPattern, SpiffeId, TrustDomain);
+    if let Ok(path) = text.parse::<SecretPath>() {
+        assert_eq!(path.segments().collect::<Vec<_>>().join("/"), text);
+        let prefix = SecretPath::parse_prefix(text).expect("a path is a prefix");
+        assert!(path.starts_with(&prefix) && PathPattern::everything().matches(&path));
+    }
     if let Ok(kept) = Text::<255>::parse(text) {
         assert!(kept.as_str() == text && text.len() <= 255 && !text.chars().any(char::is_control));
     }
