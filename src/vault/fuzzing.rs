@@ -91,13 +91,16 @@ fn records(bytes: &[u8]) {
     let _ = PurgeJob::decode(bytes);
 }
 
-/// A good row with changes.
+/// A good row with changes; what is left over of them stands behind its end.
 fn changed(good: &[u8], changes: &[u8]) -> Vec<u8> {
     let mut row = good.to_vec();
-    for change in changes.chunks_exact(3) {
+    let whole = changes.chunks_exact(3);
+    let behind = whole.remainder();
+    for change in whole {
         let at = usize::from(u16::from_be_bytes([change[0], change[1]])) % row.len();
         row[at] = change[2];
     }
+    row.extend_from_slice(behind);
     row
 }
 
