@@ -40,7 +40,7 @@ pub(crate) async fn serve(manner: Manner, config: &Path, payload_bytes: usize) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let tls = Arc::new(LiveTls::new(tls(&config), HighestLists::default()).expect("no lists"));
-    let connections = accept(listener, tls, AcceptLimits::default(), |_| {}, std::future::pending());
+    let connections = accept(listener, tls, AcceptLimits::default(), |_| {}, std::future::pending()).expect("a thread");
     eprintln!("echo: serving on {address}");
     let limits = &config.limits;
     let server = Server::builder()
@@ -89,9 +89,10 @@ impl Service<http::Request<Body>> for Echo {
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let echo = self.clone();
-        // Else its connection would end after a megabyte of calls that nobody accounts for.
-        request.extensions().get::<Caller>().expect("of the acceptor").credit.earn();
+        // Else its connection would be slowed: its calls would be bytes that nobody accounts for.
+        let earned = request.extensions().get::<Caller>().expect("of the acceptor").credit.earn();
         Box::pin(async move {
+            let _earned = earned;
             let reveals = request.uri().path() == Method::RevealSecret.path();
             Ok(match (reveals, echo.manner) {
                 (true, Manner::Bare) => answer::<RevealSecretRequest, RevealSecretResponse, _>(ProstCodec::default(), echo, request).await,

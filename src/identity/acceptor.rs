@@ -1,15 +1,19 @@
 //! The accept loop: from a socket to a connection that has proved a principal.
 //!
 //! Nothing that a stranger does ends the loop or blocks it: each handshake is a task of its own with a deadline, and an
-//! error of `accept` itself (no file descriptors left, for instance) is waited out.
+//! error of `accept` itself (no file descriptors left, for instance) is waited out. Handshakes are the dearest thing that
+//! anybody can ask for, so they have a thread of their own, which yields to those that serve who has already proved a principal.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{self, Handle};
 use tokio::sync::mpsc::{self, Sender};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
@@ -23,6 +27,8 @@ const QUEUE: usize = 64;
 /// First pause after `accept` failed; it doubles up to [`LONGEST_PAUSE`] while it keeps failing.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// By how much the doorkeeper's thread yields (setpriority(2)): where all want to run, it gets a tenth of what another one gets.
+const NICENESS: i32 = 10;
 
 /// Somebody who proved nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,26 +41,39 @@ pub struct Stranger {
 
 /// Accepts on `listener` until `stop` is ready or the stream is dropped, and yields the connections that have proved a
 /// principal: for tonic's `serve_with_incoming`. No item is ever an error. `report` hears of everybody else; it is called
-/// on the runtime's threads, once for each attempt, so it must count and summarise and never block.
+/// once for each attempt, so it must count and summarise and never block.
 ///
-/// Must be called within a tokio runtime.
+/// Must be called within the runtime that will serve the connections.
+///
+/// # Errors
+/// The system gives no thread.
 pub fn accept(
     listener: TcpListener,
     tls: Arc<LiveTls>,
     limits: AcceptLimits,
     report: impl Fn(Stranger) + Send + Sync + 'static,
     stop: impl Future<Output = ()> + Send + 'static,
-) -> ReceiverStream<io::Result<Connection>> {
+) -> io::Result<ReceiverStream<io::Result<Connection>>> {
     let (ready, connections) = mpsc::channel(QUEUE);
-    let door = Arc::new(Door { tls, limits, admission: Admission::new(&limits), report: Arc::new(report), ready });
-    tokio::spawn(watch(listener, door, stop));
-    ReceiverStream::new(connections)
+    let serving = Handle::current();
+    let door = Arc::new(Door { serving, tls, limits, admission: Admission::new(&limits), report: Arc::new(report), ready });
+    let turning = runtime::Builder::new_current_thread().enable_time().build()?;
+    thread::Builder::new().name("doorkeeper".into()).spawn(move || {
+        // Refused, it works as any other thread does.
+        if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
+            tracing::info!(%error, "handshakes have the priority of calls");
+        }
+        turning.block_on(watch(listener, door, stop));
+    })?;
+    Ok(ReceiverStream::new(connections))
 }
 
 /// Who hears of those who proved nothing, and of those who did and behave like them.
 pub(super) type Report = Arc<dyn Fn(Stranger) + Send + Sync>;
 
 struct Door {
+    /// Whose sockets and timers they will be.
+    serving: Handle,
     tls: Arc<LiveTls>,
     limits: AcceptLimits,
     admission: Admission,
@@ -70,7 +89,10 @@ async fn watch(listener: TcpListener, door: Arc<Door>, stop: impl Future<Output 
             biased;
             () = &mut stop => return,
             () = door.ready.closed() => return,
-            accepted = listener.accept() => accepted,
+            accepted = poll_fn(|context| {
+                let _serving = door.serving.enter();
+                listener.poll_accept(context)
+            }) => accepted,
         };
         match accepted {
             Ok((stream, address)) => {
@@ -121,6 +143,7 @@ impl Door {
         let stream = TlsAcceptor::from(Arc::clone(&tls.config)).accept(stream).await.map_err(|error| Refusal::from(&error))?;
         let peer = Peer::of(stream.get_ref().1, &tls.verifier, address)?;
         let place = self.admission.enter(&peer.principal.id)?;
+        let _serving = self.serving.enter();
         Ok(Connection::new(stream, peer, &self.tls, tls, &self.limits, place, self.report.clone()))
     }
 

@@ -26,8 +26,6 @@ pub struct AcceptLimits {
     pub principal: PrincipalLimits,
     /// What a call may have, in bytes, header and message.
     pub call_bytes: u64,
-    /// Calls under way at once on one connection.
-    pub streams: u64,
     /// Longest time without a byte in either direction.
     pub idle: Duration,
     /// Longest life of a connection; the certificate's end cuts it shorter. To end connections gracefully, let the HTTP/2
@@ -45,7 +43,6 @@ impl Default for AcceptLimits {
             connections: 10_000,
             principal: PrincipalLimits::default(),
             call_bytes: 272 * 1024,
-            streams: 256,
             idle: Duration::from_secs(5 * 60),
             age: Duration::from_secs(3600),
         }

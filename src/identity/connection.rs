@@ -11,12 +11,13 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
 use super::acceptor::Report;
 use super::admission::Place;
+use super::credit::{Meter, Verdict};
 use super::live::Listening;
 use super::tls::unix_time;
 use super::{AcceptLimits, Credit, LiveTls, Peer, Refusal, ServerTls, Standing, Stranger};
@@ -38,7 +39,9 @@ pub struct Connection {
     timer: Pin<Box<Sleep>>,
     ended: bool,
     place: Place,
-    credit: Arc<Credit>,
+    meter: Meter,
+    /// Not read from until it ends: the client sent more than its calls account for.
+    pause: Option<Pin<Box<Sleep>>>,
     report: Report,
 }
 
@@ -52,11 +55,12 @@ impl Connection {
         place: Place,
         report: Report,
     ) -> Self {
-        let credit = Arc::new(Credit::new(limits.call_bytes, limits.streams));
         let (now, live) = (Instant::now(), live.listen());
+        let meter = Meter::new(Arc::new(Credit::new(limits.call_bytes)), now);
         let end = now + peer.not_after.since(verified.clock.now()).min(limits.age);
         let timer = Box::pin(sleep_until(end.min(now + limits.idle)));
-        Self { stream, peer, live, verified, end, idle: limits.idle, last_used: now, now, timer, ended: false, place, credit, report }
+        let (idle, ended, pause) = (limits.idle, false, None);
+        Self { stream, peer, live, verified, end, idle, last_used: now, now, timer, ended, place, meter, pause, report }
     }
 
     /// What it proved.
@@ -112,6 +116,30 @@ impl Connection {
     fn used(&mut self) {
         self.last_used = self.now;
     }
+
+    /// Ready once the client may be read from.
+    fn poll_pause(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if let Some(pause) = &mut self.pause {
+            if self.meter.owes() {
+                ready!(pause.as_mut().poll(context));
+            }
+            self.pause = None;
+        }
+        Poll::Ready(())
+    }
+
+    /// So many bytes came. Whether they may be looked at.
+    fn account(&mut self, bytes: usize) -> bool {
+        match self.meter.spend(bytes, self.now) {
+            Verdict::Accounted => {}
+            Verdict::Pause(pause) => self.pause = Some(Box::pin(sleep(pause))),
+            Verdict::Cut => {
+                self.ended = true;
+                (self.report)(Stranger { address: self.peer.address, why: Refusal::Flood.why() });
+            }
+        }
+        !self.ended
+    }
 }
 
 impl AsyncRead for Connection {
@@ -120,15 +148,15 @@ impl AsyncRead for Connection {
         if this.over() {
             return Poll::Ready(Ok(()));
         }
-        let before = buffer.filled().len();
-        if let Poll::Ready(outcome) = Pin::new(&mut this.stream).poll_read(context, buffer) {
-            if !this.credit.spend(buffer.filled().len() - before) {
-                this.ended = true;
-                (this.report)(Stranger { address: this.peer.address, why: Refusal::Flood.why() });
-                buffer.set_filled(before);
+        if this.poll_pause(context).is_ready() {
+            let before = buffer.filled().len();
+            if let Poll::Ready(outcome) = Pin::new(&mut this.stream).poll_read(context, buffer) {
+                if !this.account(buffer.filled().len() - before) {
+                    buffer.set_filled(before);
+                }
+                this.used();
+                return Poll::Ready(outcome);
             }
-            this.used();
-            return Poll::Ready(outcome);
         }
         this.poll_end(context).map(Ok)
     }
@@ -192,7 +220,7 @@ impl Connected for Connection {
     type ConnectInfo = Caller;
 
     fn connect_info(&self) -> Caller {
-        Caller { peer: self.peer.clone(), standing: self.place.standing().clone(), credit: self.credit.clone() }
+        Caller { peer: self.peer.clone(), standing: self.place.standing().clone(), credit: self.meter.credit().clone() }
     }
 }
 

@@ -8,7 +8,7 @@
 //! | [`RevocationList`], [`HighestLists`] | a list in force; the highest numbers seen, below which none is believed |
 //! | [`accept`], [`Connection`] | the accept loop; a stream that has proved a principal and ends with its certificate |
 //! | [`Caller`], [`Peer`] | in a request's extensions: what its connection proved |
-//! | [`Credit`] | what a connection may still send |
+//! | [`Credit`], [`Earned`] | what a connection may still send |
 //! | [`Standing`], [`PrincipalLimits`] | what one principal holds and does at once, over all of its connections |
 //! | [`Refusal`], [`Stranger`] | why a connection proved nothing; who it was, as far as that can be told |
 //!
@@ -42,7 +42,7 @@ pub use acceptor::{Stranger, accept};
 pub use admission::AcceptLimits;
 pub use anchor::{Revocation, TrustAnchor};
 pub use connection::{Caller, Connection};
-pub use credit::Credit;
+pub use credit::{Credit, Earned};
 pub use lists::{HighestLists, ListNumber, RevocationList};
 pub use live::{LiveTls, Reloads};
 pub use peer::Peer;

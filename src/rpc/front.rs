@@ -26,7 +26,7 @@ use super::{Services, bounded};
 use crate::api::Method;
 use crate::api::secret_service_server::SecretServiceServer;
 use crate::gate::Gate;
-use crate::identity::{Caller, Peer, TooMuch};
+use crate::identity::{Caller, Earned, Peer, TooMuch};
 use crate::metrics::{CallUnderWay, Calls};
 
 /// When a caller that had too many calls under way is to try again.
@@ -44,8 +44,9 @@ struct Shared {
     secrets: SecretServiceServer<Secrets>,
 }
 
-/// A call's places: among all, but for those that are let through, and among its principal's.
-type Places = (Option<OwnedSemaphorePermit>, OwnedSemaphorePermit);
+/// What a call holds while it is under way: its places, among all, but for those that are let through, and among its
+/// principal's, and what its connection may send for it.
+type Places = (Option<OwnedSemaphorePermit>, OwnedSemaphorePermit, Earned);
 
 /// All services, with the layer around them.
 #[derive(Clone)]
@@ -86,16 +87,16 @@ impl Shared {
     fn admit(&self, method: Option<Method>, caller: Option<&Caller>) -> Result<Places, Status> {
         let caller = caller.ok_or_else(unidentified)?;
         let place = caller.standing.begin().map_err(|too_much| refuse_too_much(&self.gate, &caller.peer, method, too_much))?;
-        caller.credit.earn();
+        let earned = caller.credit.earn();
         // An operator gets through to `status`, `seal` and `unseal` however much the others ask for.
         if matches!(method, Some(Method::GetStatus | Method::Seal | Method::Unseal)) {
-            return Ok((None, place));
+            return Ok((None, place, earned));
         }
         let among_all = self.places.clone().try_acquire_owned().map_err(|_| {
             self.gate.count_refused(&caller.peer, method, "server_busy");
             exhausted("the server has as many calls under way as it may; try again", SOON)
         })?;
-        Ok((Some(among_all), place))
+        Ok((Some(among_all), place, earned))
     }
 }
 

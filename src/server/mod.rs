@@ -38,7 +38,7 @@ pub use systemd::passed_listener;
 pub use tls::load_tls;
 
 use crate::audit::AuditError;
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, Limits};
 use crate::identity::{AcceptLimits, IdentityError, LiveTls, PrincipalLimits, accept};
 use crate::memory::Hardening;
 use crate::metrics::{Calls, Reasons};
@@ -96,6 +96,9 @@ pub enum ServerError {
         /// What the configuration says.
         wanted: SocketAddr,
     },
+    /// No thread for the handshakes.
+    #[error("the system gives the server no thread for handshakes: raise its bound on tasks, e.g. `TasksMax=` of strongroom.service")]
+    Doorkeeper(#[source] std::io::Error),
     /// The HTTP/2 server.
     #[error("the server failed")]
     Serve(#[from] tonic::transport::Error),
@@ -189,8 +192,9 @@ impl Bound {
         let report = work::strangers(parts.gate.clone(), watched.strangers.clone());
         // To the very end: it says that the server is ending.
         let told = operations.map(|listener| tokio::spawn(ops_http::serve(listener, watched, std::future::pending())));
-        let connections =
-            accept(listener, live, accept_limits(&config), report, work::ended(ending.clone())).map(|ready| ready.map(Gathered::new));
+        let connections = accept(listener, live, accept_limits(&config), report, work::ended(ending.clone()))
+            .map_err(ServerError::Doorkeeper)?
+            .map(|ready| ready.map(Gathered::new));
         let router = builder(&config).layer(Front::new(&services)).add_routes(routes(&services)).add_service(work::health(&parts.vault));
         let router = if manner.reflection { router.add_service(reflection()) } else { router };
         let serving = router.serve_with_incoming_shutdown(connections, work::ended(ending.clone()));
@@ -231,11 +235,15 @@ fn accept_limits(config: &Config) -> AcceptLimits {
             burst: config.limits.calls_per_principal_burst,
             watches: config.limits.watches_per_principal_max,
         },
-        call_bytes: config.limits.message_max_bytes as u64 + u64::from(config.limits.header_list_max_bytes),
-        streams: u64::from(config.limits.streams_per_connection),
+        call_bytes: u64::from(call_bytes(&config.limits)),
         idle: config.limits.idle_timeout,
         age: config.limits.connection_age_max,
     }
+}
+
+/// What a call may have, header and message.
+fn call_bytes(limits: &Limits) -> u32 {
+    u32::try_from(limits.message_max_bytes).unwrap_or(u32::MAX).saturating_add(limits.header_list_max_bytes)
 }
 
 fn builder(config: &Config) -> Server {
@@ -244,6 +252,8 @@ fn builder(config: &Config) -> Server {
         .timeout(limits.request_timeout)
         .max_concurrent_streams(Some(limits.streams_per_connection))
         .http2_max_header_list_size(Some(limits.header_list_max_bytes))
+        // So that a call that is refused before it is read cannot send more than its connection was credited with for it.
+        .initial_stream_window_size(call_bytes(limits))
         // Clients are asked to leave before their connection is cut.
         .max_connection_age(limits.connection_age_max.saturating_sub(Duration::from_secs(60)).max(Duration::from_secs(1)))
 }

@@ -9,6 +9,7 @@ use strongroom::client::tls::{ClientFiles, ClientTls};
 use strongroom::model::SpiffeId;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::timeout_at;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -128,7 +129,9 @@ pub(crate) async fn flood(stream: TlsStream<TcpStream>, kind: Flood, end: Instan
             begun = true;
         }
         sent += u64::from(AT_ONCE);
-        ended = to.write_all(&bytes).await.is_err() || reader.is_finished();
+        // The server may let it wait.
+        let Ok(written) = timeout_at(end.into(), to.write_all(&bytes)).await else { break };
+        ended = written.is_err() || reader.is_finished();
     }
     reader.abort();
     (sent, ended)

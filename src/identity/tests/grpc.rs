@@ -28,7 +28,8 @@ impl Service {
             AcceptLimits::default(),
             drop,
             pending(),
-        );
+        )
+        .expect("a thread");
         let seen = Arc::new(Mutex::new(Vec::new()));
         let note = Arc::clone(&seen);
         let interceptor = InterceptorLayer::new(move |request: Request<()>| {

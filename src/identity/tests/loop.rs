@@ -198,7 +198,7 @@ async fn it_ends_when_told_and_when_nobody_listens() {
         let live = Arc::new(LiveTls::new(world.tls(world.anchors(&[])), HighestLists::default()).expect("nothing was seen before"));
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let stop_future = async move { drop(stopped.await) };
-        let mut connections = accept(listener, live, AcceptLimits::default(), drop, stop_future);
+        let mut connections = accept(listener, live, AcceptLimits::default(), drop, stop_future).expect("a thread");
         if told {
             drop(stop);
             assert!(connections.next().await.is_none());

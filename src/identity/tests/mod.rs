@@ -157,7 +157,7 @@ impl Door {
         let live = Arc::new(LiveTls::new(tls, HighestLists::default()).expect("nothing was seen before"));
         let (told, strangers) = mpsc::unbounded_channel();
         let report = move |stranger| told.send(stranger).expect("somebody listens");
-        let connections = accept(listener, Arc::clone(&live), limits, report, pending());
+        let connections = accept(listener, Arc::clone(&live), limits, report, pending()).expect("a thread");
         Self { address, live, strangers, connections }
     }
 
