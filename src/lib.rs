@@ -17,7 +17,7 @@
 //! | [`storage`], [`audit`] | rows of ciphertext, durable; lines of the record, durable |
 //! | [`identity`], [`pki`] | from a certificate to a principal; a small CA, for whoever has none, for `dev` and tests |
 //! | [`api`], [`rpc`], [`ops_http`] | the generated API; its handlers; what machines that watch machines ask |
-//! | [`metrics`] | what is counted |
+//! | [`metrics`], [`traces`] | what is counted; by what a call is found again elsewhere |
 //! | [`config`], [`server`] | what was typed becomes what is meant; the parts put together, run and drained |
 //! | [`client`], [`cli`] | what a backend in Rust uses; the command line on top of it and of the small CA |
 //! | [`dev`] | the throwaway vault and the story that it tells |
@@ -48,4 +48,5 @@ pub mod rpc;
 pub mod seal;
 pub mod server;
 pub mod storage;
+pub mod traces;
 pub mod vault;

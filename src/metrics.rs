@@ -93,7 +93,12 @@ pub struct CallUnderWay {
 impl Reasons {
     /// One more.
     pub fn count(&self, reason: &'static str) {
-        self.0.get_or_create(&Reason { reason }).inc();
+        self.add(reason, 1);
+    }
+
+    /// So many more.
+    pub fn add(&self, reason: &'static str, more: u64) {
+        self.0.get_or_create(&Reason { reason }).inc_by(more);
     }
 
     /// How many there were.

@@ -11,6 +11,7 @@
 //! | `bounds` | each number's default and its least and most |
 //! | `check` | raw -> [`Config`]: defaults, bounds, what must fit together |
 //! | `trust` | trust domains, their roots and how revocation is known; custodians |
+//! | `traces` | where traces go, if anywhere |
 //! | `place` | where a path leads |
 //! | `error` | [`ConfigError`]: file, line, key, what is wrong, what to do |
 //!
@@ -25,11 +26,14 @@ mod raw;
 mod source;
 #[cfg(test)]
 mod tests;
+mod traces;
 mod trust;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use http::Uri;
 
 use crate::model::{Class, SpiffeId, TrustDomain, VaultId};
 
@@ -37,7 +41,7 @@ pub use bounds::Bound;
 pub use error::ConfigError;
 
 /// All that the configuration file says, checked: every value within its bounds, every path absolute.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// The file it came from, absolute.
     pub file: PathBuf,
@@ -65,6 +69,8 @@ pub struct Config {
     pub audit: Audit,
     /// The operational log.
     pub log: Log,
+    /// Where traces go; `None` if nowhere, and always in a program that was built without them.
+    pub traces: Option<Traces>,
 }
 
 /// What `init` printed and the configuration pins, so that nobody can put another vault in this one's place.
@@ -208,6 +214,15 @@ pub enum LogLevel {
     Info,
     /// For whoever hunts a fault.
     Debug,
+}
+
+/// Where traces go, and how many.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Traces {
+    /// The collector's: `http`, a host and a port. On the loopback, unless somebody said otherwise.
+    pub endpoint: Uri,
+    /// The part of all traces that is taken, from 0 to 1.
+    pub sample_ratio: f64,
 }
 
 impl Config {

@@ -27,6 +27,15 @@ pub(super) struct RawConfig {
     pub(super) operations: RawOperations,
     #[serde(default)]
     pub(super) log: RawLog,
+    pub(super) traces: Option<RawTraces>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawTraces {
+    pub(super) endpoint: Option<String>,
+    pub(super) allow_remote: Option<bool>,
+    pub(super) sample_ratio: Option<f64>,
 }
 
 #[derive(Deserialize, Default)]

@@ -218,6 +218,67 @@ fn listen_and_node_are_what_they_should_be() {
     }
 }
 
+#[cfg(not(feature = "otlp"))]
+#[test]
+fn a_program_that_was_built_without_traces_refuses_the_section_by_name() {
+    for keys in ["", "endpoint = \"http://127.0.0.1:4317\"", "sample_ratio = 0"] {
+        let outcome = with("", &format!("[traces]\n{keys}\n"));
+        assert_refused(outcome, "traces", &["built without traces", "--features otlp", "leave the section out"]);
+    }
+}
+
+#[cfg(feature = "otlp")]
+fn traces(keys: &str) -> Result<Config, ConfigError> {
+    with("", &format!("[traces]\n{keys}\n"))
+}
+
+#[cfg(feature = "otlp")]
+#[test]
+fn traces_stay_on_the_host_unless_somebody_says_so() {
+    let to = |endpoint: &str, more: &str| traces(&format!("endpoint = \"{endpoint}\"\n{more}"));
+    assert_eq!(traces("sample_ratio = 1").expect("valid").traces, None);
+    for own in ["http://127.0.0.1:4317", "http://127.9.9.9:1/", "http://[::1]:4317"] {
+        let found = to(own, "").expect("valid").traces.expect("on");
+        assert_eq!((found.endpoint, found.sample_ratio), (own.parse().expect("an address"), 0.01));
+    }
+    let others = ["10.0.0.1", "[2001:db8::1]", "[::ffff:127.0.0.1]", "0.0.0.0", "collector.internal", "localhost", "127.0.0.1.example"];
+    for other in others.map(|host| format!("http://{host}:4317")) {
+        for more in ["", "allow_remote = false"] {
+            assert_refused(to(&other, more), "traces.endpoint", &["plain text", "127.0.0.1:4317", "allow_remote = true"]);
+        }
+        assert!(to(&other, "allow_remote = true").expect("somebody said so").traces.is_some(), "{other}");
+    }
+    for host in ["", "http://", "127.0.0.1:4317", "http://127.0.0.1", "http://127.0.0.1:4317/v1", "http://127.0.0.1:4317?a", "no uri"] {
+        assert_refused(to(host, "allow_remote = true"), "traces.endpoint", &["http://127.0.0.1:4317", "without TLS"]);
+    }
+    for bad in ["https://127.0.0.1:4317", "grpc://127.0.0.1:4317", "http://user:word@127.0.0.1:4317"] {
+        let message = to(bad, "").expect_err("must be refused").to_string();
+        assert!(message.contains("traces.endpoint") && message.contains("without TLS") && !message.contains("word@"), "{message}");
+    }
+}
+
+#[cfg(feature = "otlp")]
+#[test]
+fn the_ratio_of_traces_is_accepted_at_its_edges_and_refused_beyond() {
+    for (typed, meant) in [("0", 0.0), ("0.0", 0.0), ("0.25", 0.25), ("1", 1.0), ("1.0", 1.0)] {
+        let found = traces(&format!("endpoint = \"http://127.0.0.1:4317\"\nsample_ratio = {typed}"));
+        assert_eq!(found.expect("valid").traces.expect("on").sample_ratio, meant);
+    }
+    for beyond in ["-0.000001", "1.000001", "2", "-1", "nan", "inf"] {
+        assert_refused(traces(&format!("sample_ratio = {beyond}")), "traces.sample_ratio", &["from 0", "to 1", "leave it out for 0.01"]);
+    }
+}
+
+/// The example has the section in a comment, since not every program takes it.
+#[cfg(feature = "otlp")]
+#[test]
+fn the_example_of_traces_shows_the_defaults() {
+    let (_, section) = EXAMPLE.split_once("# [traces]\n").expect("the section");
+    let keys = section.lines().filter_map(|line| line.strip_prefix("# ")).filter(|line| line.contains(" = "));
+    let shown = traces(&keys.collect::<Vec<_>>().join("\n")).expect("valid");
+    assert_eq!(shown, traces("endpoint = \"http://127.0.0.1:4317\"").expect("valid"));
+}
+
 #[test]
 fn how_revocation_is_known_is_said_in_exactly_one_way() {
     let way = |text: &str| but("max_leaf_lifetime_h = 24", text);
@@ -305,7 +366,7 @@ fn a_file_that_strangers_may_write_is_refused() {
 fn the_documentation_has_every_key_with_its_default_and_bounds() {
     let rows: Vec<_> = DOCUMENTATION.lines().filter(|line| line.starts_with("| `")).collect();
     let documented: Vec<_> = rows.iter().map(|row| row.split('`').nth(1).expect("a key").to_owned()).collect();
-    let tables = ["tls", "limits", "store", "audit", "operations", "log"];
+    let tables = ["tls", "limits", "store", "audit", "operations", "log", "traces"];
     let expected: Vec<_> = keys().into_iter().filter(|key| !tables.contains(&key.as_str())).collect();
     assert_eq!(documented.iter().collect::<std::collections::BTreeSet<_>>(), expected.iter().collect());
     for table in tables {

@@ -32,6 +32,7 @@ use crate::identity::LiveTls;
 use crate::memory::Hardening;
 use crate::metrics::{Calls, Reasons};
 use crate::model::Clock;
+use crate::traces::Traces;
 use crate::vault::Vault;
 use figures::Figures;
 
@@ -63,6 +64,8 @@ pub struct Watched {
     pub hardening: Hardening,
     /// Calls.
     pub calls: Calls,
+    /// Traces.
+    pub traces: Traces,
     /// Connections that proved nothing, by reason.
     pub strangers: Reasons,
     /// Folders of store and log, for the free room on their disks.
@@ -75,6 +78,7 @@ pub struct Watched {
 pub async fn serve(listener: TcpListener, watched: Watched, stop: impl Future<Output = ()>) {
     let mut registry = Registry::with_prefix("strongroom");
     watched.calls.register(&mut registry);
+    watched.traces.register(&mut registry);
     watched.strangers.register(&mut registry, "connections_refused", "Connections that proved no principal, by reason");
     watched.gate.watches().register(&mut registry);
     watched.gate.refusals().register(&mut registry, "calls_refused", "Calls that were refused before anything was done, by reason");

@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use tonic::metadata::MetadataMap;
 use tonic::{Request, Status};
 
 use super::Services;
@@ -13,7 +12,7 @@ use super::status::{About, invalid, of_refusal, unidentified};
 use crate::api::Method;
 use crate::gate::{Call, Gate, Permit, Resource, Unreleased};
 use crate::identity::Caller;
-use crate::model::{Text, limits};
+use crate::traces::correlation;
 use crate::vault::{self, PageLimits, Vault};
 
 /// The way from a message to an answer.
@@ -25,14 +24,6 @@ pub(super) struct Door {
     page_max_items: usize,
     page_max_bytes: usize,
     pub(super) message_max_bytes: usize,
-}
-
-/// The header that proxies and callers give a request to find it again. What cannot stand in a log is left out: nobody's call
-/// fails for it.
-const CORRELATION: &str = "x-request-id";
-
-fn correlation(metadata: &MetadataMap) -> Option<Text<{ limits::REQUEST_ID_BYTES }>> {
-    Text::parse(metadata.get(CORRELATION)?.to_str().ok()?).ok()
 }
 
 /// Whose call it is.
@@ -60,7 +51,7 @@ impl Door {
         parse: impl FnOnce(M, &mut Call) -> Result<T, Fault>,
     ) -> Result<(Call, T), Status> {
         let mut call = Call::new(method, caller(&request)?.peer);
-        call.correlation = correlation(request.metadata());
+        call.correlation = correlation(request.metadata().as_ref());
         match parse(request.into_inner(), &mut call) {
             Ok(meant) => Ok((call, meant)),
             Err(fault) => {

@@ -28,6 +28,7 @@ use crate::api::secret_service_server::SecretServiceServer;
 use crate::gate::Gate;
 use crate::identity::{Caller, Earned, Peer, TooMuch};
 use crate::metrics::{CallUnderWay, Calls};
+use crate::traces::{Span, Traces};
 
 /// When a caller that had too many calls under way is to try again.
 const SOON: Duration = Duration::from_millis(100);
@@ -39,6 +40,7 @@ pub struct Front(Arc<Shared>);
 struct Shared {
     gate: Arc<Gate>,
     calls: Calls,
+    traces: Traces,
     places: Arc<Semaphore>,
     /// Its calls are what most calls are: they do not take the way through the router, which costs as much as a decryption.
     secrets: SecretServiceServer<Secrets>,
@@ -56,11 +58,11 @@ pub struct Fronted<S> {
 }
 
 pin_project! {
-    /// The answer of a call, counted when it is there.
+    /// The answer of a call, counted and its span ended when it is there.
     pub struct Answering<F> {
         #[pin]
         work: Work<F>,
-        counted: Option<CallUnderWay>,
+        counted: Option<(CallUnderWay, Span)>,
     }
 }
 
@@ -79,7 +81,8 @@ impl Front {
     pub fn new(services: &Services) -> Self {
         let places = Arc::new(Semaphore::new(services.calls_max));
         let secrets = bounded!(services, SecretServiceServer, Secrets::new(Door::new(services), Watches::new(services)));
-        Self(Arc::new(Shared { gate: services.gate.clone(), calls: services.calls.clone(), places, secrets }))
+        let (calls, traces) = (services.calls.clone(), services.traces.clone());
+        Self(Arc::new(Shared { gate: services.gate.clone(), calls, traces, places, secrets }))
     }
 }
 
@@ -147,7 +150,7 @@ where
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let method = Method::of_path(request.uri().path());
         let front = &self.front.0;
-        let counted = Some(front.calls.begin(method));
+        let counted = Some((front.calls.begin(method), front.traces.begin(method, request.headers())));
         let work = match front.admit(method, request.extensions().get::<Caller>()) {
             Ok(places) if is_of_secrets(request.uri().path()) => Work::OfSecrets { answer: front.secrets.clone().call(request), places },
             Ok(places) => Work::Routed { answer: self.inner.call(request), places },
@@ -173,8 +176,10 @@ where
             }
             WorkProjected::Routed { answer, .. } => ready!(answer.poll(context)),
         };
-        if let (Ok(answer), Some(counted)) = (&answer, this.counted.take()) {
-            counted.end(code(answer));
+        if let (Ok(answer), Some((counted, span))) = (&answer, this.counted.take()) {
+            let code = code(answer);
+            counted.end(code);
+            span.end(code);
         }
         Poll::Ready(answer)
     }

@@ -37,6 +37,7 @@ use crate::gate::Gate;
 use crate::memory::Hardening;
 use crate::metrics::Calls;
 use crate::model::Clock;
+use crate::traces::Traces;
 use crate::vault::Vault;
 use door::Door;
 pub use front::{Answering, Front, Fronted};
@@ -66,6 +67,8 @@ pub struct Services {
     pub calls_max: usize,
     /// Where calls are counted.
     pub calls: Calls,
+    /// Where they get their spans.
+    pub traces: Traces,
     /// Watches at once.
     pub watches_max: usize,
     /// How often a watch that has nothing to tell says so.

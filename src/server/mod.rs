@@ -45,6 +45,7 @@ use crate::metrics::{Calls, Reasons};
 use crate::ops_http::{self, Watched};
 use crate::rpc::{Front, Services, routes};
 use crate::storage::StoreError;
+use crate::traces::Traces;
 use crate::{api, vault};
 use parts::{Parts, note_in_force};
 use reload::Reload;
@@ -206,7 +207,8 @@ impl Bound {
             }
         };
         end.send_replace(true);
-        parts.close().await;
+        // Spans go on their way while the files are closed: nothing waits for the collector that need not.
+        tokio::join!(parts.close(), services.traces.close());
         if let Some(told) = told {
             told.abort();
         }
@@ -271,6 +273,7 @@ fn watched(config: &Config, services: &Services, live: &Arc<LiveTls>, ending: wa
         clock: services.clock.clone(),
         hardening: services.hardening,
         calls: services.calls.clone(),
+        traces: services.traces.clone(),
         strangers: Reasons::default(),
         folders: [config.data_folder.clone(), config.audit_folder.clone()],
         ending,
@@ -290,6 +293,7 @@ fn services(config: &Config, manner: Manner, parts: &Parts, ending: watch::Recei
         page_max_items: config.limits.page_max_items,
         calls_max: config.limits.calls_max,
         calls: Calls::default(),
+        traces: config.traces.as_ref().map_or_else(Traces::default, |to| Traces::new(to.endpoint.clone(), to.sample_ratio)),
         watches_max: config.limits.watches_max,
         watch_heartbeat: config.limits.watch_heartbeat,
         ending,

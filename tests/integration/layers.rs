@@ -15,7 +15,7 @@ const ROWS: &[&[&str]] = &[
     &["vault"],
     &["gate"],
     &["access", "identity", "seal"],
-    &["crypto", "storage", "audit", "pki"],
+    &["crypto", "storage", "audit", "pki", "traces"],
     &["memory", "metrics"],
     &["client"],
     &["model", "api"],

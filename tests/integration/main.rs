@@ -43,6 +43,7 @@
 //! | `stage` | a server that several tests share |
 //! | `story` | the smallest story: made, opened, stored, read, restarted |
 //! | `systemd` | a socket that is passed, and what systemd is told |
+//! | `traces` | with the feature `otlp`: what a collector gets of a server, and never gets |
 //! | `watch` | changes as they happen: what is told to whom, how it ends, and how it goes on |
 //! | `wire` | calls as bytes on the wire |
 
@@ -87,5 +88,7 @@ mod shim;
 mod stage;
 mod story;
 mod systemd;
+#[cfg(feature = "otlp")]
+mod traces;
 mod watch;
 mod wire;

@@ -185,6 +185,15 @@ fn it_can_be_left_out_and_does_not_leave_the_host_by_itself() {
     assert!(told.contains("operations.listen") && told.contains("allow_remote"), "{told}");
 }
 
+/// Elsewhere (`traces`) they are sent.
+#[cfg(not(feature = "otlp"))]
+#[test]
+fn a_program_that_was_built_without_traces_says_so_and_does_not_start() {
+    let site = Site::new("[traces]\nendpoint = \"http://127.0.0.1:4317\"\n");
+    let told = crate::revocation::complaint(&site);
+    assert!(told.contains("traces: this program was built without traces") && told.contains("--features otlp"), "{told}");
+}
+
 const ALERTS: &str = include_str!("../../deploy/prometheus/alerts.yaml");
 const DASHBOARD: &str = include_str!("../../deploy/grafana/strongroom.json");
 
