@@ -1,6 +1,7 @@
 //! From the end of a span to the collector. A queue of bounded length, and one task that empties it: a collector that is away or
 //! slow costs spans, which are counted, and nothing else.
 
+use std::error::Error as _;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -141,22 +142,23 @@ impl Sending {
         let refused = match self.collector.export(request).await {
             Ok(answer) => {
                 let rejected = answer.into_inner().partial_success.map_or(0, |part| u64::try_from(part.rejected_spans).unwrap_or(0));
-                (rejected > 0).then(|| (rejected.min(count), Status::unknown("the collector rejected some")))
+                (rejected > 0).then(|| (rejected.min(count), "it refused some of them".to_owned()))
             }
-            Err(status) => Some((count, status)),
+            Err(status) => Some((count, why(&status))),
         };
-        let Some((lost, status)) = refused else { return true };
+        let Some((lost, why)) = refused else { return true };
         self.lost.add(NOT_TAKEN, lost);
         if self.complained.is_none_or(|complained| complained.elapsed() >= COMPLAIN) {
             self.complained = Some(Instant::now());
-            tracing::warn!(
-                spans = lost,
-                why = with_causes(&status),
-                "the collector does not take traces: they are thrown away; calls go on"
-            );
+            tracing::warn!(spans = lost, why, "the collector does not take traces: they are thrown away; calls go on");
         }
         false
     }
+}
+
+/// What the log says: the code, or what failed on the way; not what the collector wrote.
+fn why(status: &Status) -> String {
+    status.source().map_or_else(|| status.code().to_string(), with_causes)
 }
 
 /// Ready when the server ends.
