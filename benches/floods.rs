@@ -105,8 +105,8 @@ async fn drive(options: &Options) {
 
 fn start(site: &Site, running: &Running, kind: &str, seconds: f64) -> Child {
     let Credentials { ca, certificate, key } = site.credentials(&workload("mallory"));
-    let mut command = Command::new("nice");
-    command.args(["-n", "19"]).arg(env::current_exe().expect("this program")).env(KIND, kind);
+    let mut command = Command::new("chrt");
+    command.args(["--idle", "0"]).arg(env::current_exe().expect("this program")).env(KIND, kind);
     command.arg(running.address().to_string()).args([ca, certificate, key]).arg(seconds.to_string());
     command.stdout(Stdio::null()).spawn().expect("it starts")
 }

@@ -12,6 +12,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{self, Handle};
 use tokio::sync::mpsc::{self, Sender};
@@ -46,7 +48,7 @@ pub struct Stranger {
 /// Must be called within the runtime that will serve the connections.
 ///
 /// # Errors
-/// The system gives no thread.
+/// The system gives no thread, or nothing to wait with.
 pub fn accept(
     listener: TcpListener,
     tls: Arc<LiveTls>,
@@ -55,9 +57,13 @@ pub fn accept(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<ReceiverStream<io::Result<Connection>>> {
     let (ready, connections) = mpsc::channel(QUEUE);
-    let serving = Handle::current();
+    let (serving, listener) = (Handle::current(), listener.into_std()?);
     let door = Arc::new(Door { serving, tls, limits, admission: Admission::new(&limits), report: Arc::new(report), ready });
-    let turning = runtime::Builder::new_current_thread().enable_time().build()?;
+    let turning = runtime::Builder::new_current_thread().enable_all().build()?;
+    let listener = {
+        let _turning = turning.enter();
+        AsyncFd::with_interest(listener, Interest::READABLE)?
+    };
     thread::Builder::new().name("doorkeeper".into()).spawn(move || {
         // Refused, it works as any other thread does.
         if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
@@ -81,7 +87,7 @@ struct Door {
     ready: Sender<io::Result<Connection>>,
 }
 
-async fn watch(listener: TcpListener, door: Arc<Door>, stop: impl Future<Output = ()>) {
+async fn watch(listener: AsyncFd<std::net::TcpListener>, door: Arc<Door>, stop: impl Future<Output = ()>) {
     let mut stop = pin!(stop);
     let mut pause = FIRST_PAUSE;
     loop {
@@ -89,10 +95,7 @@ async fn watch(listener: TcpListener, door: Arc<Door>, stop: impl Future<Output 
             biased;
             () = &mut stop => return,
             () = door.ready.closed() => return,
-            accepted = poll_fn(|context| {
-                let _serving = door.serving.enter();
-                listener.poll_accept(context)
-            }) => accepted,
+            accepted = yielding(listener.async_io(Interest::READABLE, std::net::TcpListener::accept)) => accepted,
         };
         match accepted {
             Ok((stream, address)) => {
@@ -112,6 +115,17 @@ async fn watch(listener: TcpListener, door: Arc<Door>, stop: impl Future<Output 
     }
 }
 
+/// Lets other threads go first after each step: a step takes some 100 microseconds, a thread's turn some milliseconds.
+async fn yielding<T>(work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
+    poll_fn(|context| {
+        let polled = work.as_mut().poll(context);
+        thread::yield_now();
+        polled
+    })
+    .await
+}
+
 /// The client was gone before it was accepted; the next one may be there.
 fn concerns_one_client(error: &io::Error) -> bool {
     use io::ErrorKind as Kind;
@@ -119,15 +133,15 @@ fn concerns_one_client(error: &io::Error) -> bool {
 }
 
 impl Door {
-    fn open(self: &Arc<Self>, stream: TcpStream, address: SocketAddr) {
+    fn open(self: &Arc<Self>, stream: std::net::TcpStream, address: SocketAddr) {
         match self.admission.knock(address.ip()) {
             Some(knock) => drop(tokio::spawn(Arc::clone(self).receive(stream, address, knock))),
             None => self.refuse(address, Refusal::Crowded),
         }
     }
 
-    async fn receive(self: Arc<Self>, stream: TcpStream, address: SocketAddr, knock: Knock) {
-        let proved = timeout(self.limits.handshake_timeout, self.prove(stream, address)).await;
+    async fn receive(self: Arc<Self>, stream: std::net::TcpStream, address: SocketAddr, knock: Knock) {
+        let proved = yielding(timeout(self.limits.handshake_timeout, self.prove(stream, address))).await;
         drop(knock);
         match proved.unwrap_or(Err(Refusal::TimedOut)) {
             // Fails only when the server has stopped taking connections: then this one is closed.
@@ -136,15 +150,23 @@ impl Door {
         }
     }
 
-    async fn prove(&self, stream: TcpStream, address: SocketAddr) -> Result<Connection, Refusal> {
+    async fn prove(&self, stream: std::net::TcpStream, address: SocketAddr) -> Result<Connection, Refusal> {
         // The snapshot stays with the connection: whatever replaces it meanwhile is noticed at the first byte.
         let tls = self.tls.current();
-        stream.set_nodelay(true).map_err(|_| Refusal::Handshake)?;
+        let stream = self.adopt(stream).map_err(|_| Refusal::Handshake)?;
         let stream = TlsAcceptor::from(Arc::clone(&tls.config)).accept(stream).await.map_err(|error| Refusal::from(&error))?;
         let peer = Peer::of(stream.get_ref().1, &tls.verifier, address)?;
         let place = self.admission.enter(&peer.principal.id)?;
         let _serving = self.serving.enter();
         Ok(Connection::new(stream, peer, &self.tls, tls, &self.limits, place, self.report.clone()))
+    }
+
+    /// From here on it is a socket of the runtime that will serve it.
+    fn adopt(&self, stream: std::net::TcpStream) -> io::Result<TcpStream> {
+        stream.set_nonblocking(true)?;
+        stream.set_nodelay(true)?;
+        let _serving = self.serving.enter();
+        TcpStream::from_std(stream)
     }
 
     fn refuse(&self, address: SocketAddr, refusal: Refusal) {

@@ -97,8 +97,11 @@ pub enum ServerError {
         /// What the configuration says.
         wanted: SocketAddr,
     },
-    /// No thread for the handshakes.
-    #[error("the system gives the server no thread for handshakes: raise its bound on tasks, e.g. `TasksMax=` of strongroom.service")]
+    /// No thread for the handshakes, or no file descriptors for it.
+    #[error(
+        "the system gives the server no thread for handshakes: raise its bounds on tasks and files, `TasksMax=` and \
+         `LimitNOFILE=` of strongroom.service"
+    )]
     Doorkeeper(#[source] std::io::Error),
     /// The HTTP/2 server.
     #[error("the server failed")]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use rustls_pki_types::ServerName;
+use strongroom::api::Method;
 use strongroom::client::tls::{ClientFiles, ClientTls};
 use strongroom::model::SpiffeId;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -69,15 +70,15 @@ fn frame(into: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
     into.extend_from_slice(payload);
 }
 
-/// The header of a reveal (RFC 7541: indexed fields, and literals without indexing).
-fn header() -> Vec<u8> {
+/// The header of a call (RFC 7541: indexed fields, and literals without indexing).
+fn header(method: Method) -> Vec<u8> {
     let mut block = vec![0x83, 0x87];
     let mut literal = |name: &[u8], value: &[u8]| {
         block.extend_from_slice(name);
         block.push(u8::try_from(value.len()).expect("short"));
         block.extend_from_slice(value);
     };
-    literal(&[0x04], b"/strongroom.v1.SecretService/RevealSecret");
+    literal(&[0x04], method.path().as_bytes());
     literal(&[0x01], b"localhost");
     literal(&[0x0f, 0x10], b"application/grpc");
     literal(b"\x00\x02te", b"trailers");
@@ -103,7 +104,7 @@ pub(crate) async fn flood(stream: TlsStream<TcpStream>, kind: Flood, end: Instan
         let mut buffer = vec![0; 16 * 1024];
         while from.read(&mut buffer).await.is_ok_and(|length| length > 0) {}
     });
-    let (header, mut sent, mut stream, mut begun) = (header(), 0, 1, false);
+    let (header, mut sent, mut stream, mut begun) = (header(Method::RevealSecret), 0, 1, false);
     let mut ended = false;
     while Instant::now() < end && !ended {
         let mut bytes = Vec::new();
@@ -137,10 +138,40 @@ pub(crate) async fn flood(stream: TlsStream<TcpStream>, kind: Flood, end: Instan
     (sent, ended)
 }
 
-/// The header of a call and the head of its message (gRPC over HTTP/2: flag, length), of which no more comes.
-pub(crate) fn call_with(head: &[u8]) -> Vec<u8> {
+/// The header of a call and what comes of its message (gRPC over HTTP/2: flag, length, message), the whole of it or less.
+pub(crate) fn call_with(method: Method, part: &[u8], whole: bool) -> Vec<u8> {
     let mut bytes = Vec::new();
-    frame(&mut bytes, HEADERS, END_HEADERS, 1, &header());
-    frame(&mut bytes, DATA, 0, 1, head);
+    frame(&mut bytes, HEADERS, END_HEADERS, 1, &header(method));
+    frame(&mut bytes, DATA, if whole { END_STREAM } else { 0 }, 1, part);
     bytes
+}
+
+/// Reads what the server tells in the first call, and answers each message as a careful client may: it opens both windows again
+/// and measures its way. Returns how many messages came before so many had come, the connection ended, or `end`.
+pub(crate) async fn answer_each(stream: TlsStream<TcpStream>, messages: usize, end: Instant) -> usize {
+    let (mut from, mut to) = tokio::io::split(stream);
+    let (mut told, mut data) = (0, Vec::new());
+    while told < messages {
+        let mut head = [0; 9];
+        let Ok(Ok(_)) = timeout_at(end.into(), from.read_exact(&mut head)).await else { break };
+        let mut payload = vec![0; usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2])];
+        let Ok(Ok(_)) = timeout_at(end.into(), from.read_exact(&mut payload)).await else { break };
+        if head[3] != DATA {
+            continue;
+        }
+        data.extend_from_slice(&payload);
+        let mut answers = Vec::new();
+        while let Some(length) = data.first_chunk::<5>().map(|head| 5 + u32::from_be_bytes([head[1], head[2], head[3], head[4]])) {
+            if data.len() < length as usize {
+                break;
+            }
+            data.drain(..length as usize);
+            told += 1;
+            frame(&mut answers, PING, 0, 0, &[7; 8]);
+            frame(&mut answers, WINDOW_UPDATE, 0, 0, &length.to_be_bytes());
+            frame(&mut answers, WINDOW_UPDATE, 0, 1, &length.to_be_bytes());
+        }
+        let Ok(Ok(())) = timeout_at(end.into(), to.write_all(&answers)).await else { break };
+    }
+    told
 }

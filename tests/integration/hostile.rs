@@ -5,15 +5,18 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use strongroom::api::Method;
+use prost::Message;
+use strongroom::api::{self, Method};
 use strongroom::client::tls::ClientFiles;
 use strongroom::client::{Client, Page};
+use strongroom::model::Environment;
 use tokio::io::AsyncWriteExt;
 use tonic::Code;
 
-use crate::attacks::{Flood, flood, knock};
+use crate::attacks::{Flood, answer_each, call_with, flood, knock};
 use crate::harness::{Running, Site, person, server_id, workload};
 use crate::operations::get;
+use crate::stage::{named, opaque};
 use crate::wire::{channel, code, send};
 
 /// What a server may grow by while it is attacked: some buffers a connection, no pile.
@@ -58,6 +61,42 @@ async fn floods_of_frames_pile_nothing_up_and_good_callers_are_served() {
         assert!(grown < ROOM_BYTES, "{}: {grown} bytes more", kind.word());
         assert_eq!(ended, 4, "{}: the server puts up with it", kind.word());
     }
+    assert!(running.stop());
+}
+
+// immune: row-47
+/// What it sends is then more than a connection may without calls, and no flood.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_watches_much_may_answer_each_message() {
+    const CHANGES: usize = 12_000;
+    let site = Site::with_vault("[limits]\ncalls_per_principal_per_s = 100000\n");
+    let running = site.start_open().await;
+    site.make_namespace(&running, "busy", Environment::Stage).await;
+    site.bind(&running, "backend", &workload("watcher"), Some("busy")).await;
+    site.bind(&running, "backend", &workload("writer"), Some("busy")).await;
+    let mut stream = knock(&running.address().to_string(), server_id(), &files(&site, "watcher")).await;
+    let request = api::WatchSecretsRequest { prefix: "busy".to_owned(), after_revision: 0, expiring_within: None }.encode_to_vec();
+    let mut head = vec![0, 0, 0, 0, u8::try_from(request.len()).expect("short")];
+    head.extend(request);
+    stream.write_all(&call_with(Method::WatchSecrets, &head, true)).await.expect("sent");
+    // The first message says that it has begun.
+    let answering = tokio::spawn(answer_each(stream, 1 + CHANGES, Instant::now() + 3 * PATIENCE));
+    let writer = site.client(&running, &workload("writer")).await;
+    let writing = (0..32).map(|part| {
+        let writer = writer.clone();
+        tokio::spawn(async move {
+            // More than are waited for: those that were stored before the watch began are not told.
+            for number in 0..CHANGES.div_ceil(32) + 32 {
+                let name = named(format!("busy/{part}/{number}"));
+                writer.create_secret(opaque(&name, "value")).await.expect("stored");
+            }
+        })
+    });
+    for part in writing.collect::<Vec<_>>() {
+        part.await.expect("no panic");
+    }
+    let told = answering.await.expect("no panic");
+    assert!(told > CHANGES, "{told} messages came, then no more");
     assert!(running.stop());
 }
 
@@ -127,7 +166,7 @@ async fn lengths_are_looked_at_before_anything_is_taken_in() {
         let mut streams = Vec::new();
         for _ in 0..64 {
             let mut stream = knock(&running.address().to_string(), server_id(), &files(&site, "mallory")).await;
-            stream.write_all(&crate::attacks::call_with(&head)).await.expect("sent");
+            stream.write_all(&call_with(Method::RevealSecret, &head, false)).await.expect("sent");
             streams.push(stream);
         }
         let begin = Instant::now();
