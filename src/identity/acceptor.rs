@@ -12,8 +12,6 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{self, Handle};
 use tokio::sync::mpsc::{self, Sender};
@@ -59,18 +57,27 @@ pub fn accept(
     let (ready, connections) = mpsc::channel(QUEUE);
     let (serving, listener) = (Handle::current(), listener.into_std()?);
     let door = Arc::new(Door { serving, tls, limits, admission: Admission::new(&limits), report: Arc::new(report), ready });
-    let turning = runtime::Builder::new_current_thread().enable_all().build()?;
-    let listener = {
-        let _turning = turning.enter();
-        AsyncFd::with_interest(listener, Interest::READABLE)?
-    };
+    let (started, starting) = std::sync::mpsc::sync_channel(1);
     thread::Builder::new().name("doorkeeper".into()).spawn(move || {
         // Refused, it works as any other thread does.
         if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
             tracing::info!(%error, "handshakes have the priority of calls");
         }
-        turning.block_on(watch(listener, door, stop));
+        let turning = match runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(turning) => turning,
+            Err(error) => return started.send(Err(error)).expect("it is waited for"),
+        };
+        turning.block_on(async {
+            match TcpListener::from_std(listener) {
+                Ok(listener) => {
+                    started.send(Ok(())).expect("it is waited for");
+                    watch(listener, door, stop).await;
+                }
+                Err(error) => started.send(Err(error)).expect("it is waited for"),
+            }
+        });
     })?;
+    starting.recv().expect("the thread says how it went")?;
     Ok(ReceiverStream::new(connections))
 }
 
@@ -87,7 +94,7 @@ struct Door {
     ready: Sender<io::Result<Connection>>,
 }
 
-async fn watch(listener: AsyncFd<std::net::TcpListener>, door: Arc<Door>, stop: impl Future<Output = ()>) {
+async fn watch(listener: TcpListener, door: Arc<Door>, stop: impl Future<Output = ()>) {
     let mut stop = pin!(stop);
     let mut pause = FIRST_PAUSE;
     loop {
@@ -95,7 +102,7 @@ async fn watch(listener: AsyncFd<std::net::TcpListener>, door: Arc<Door>, stop: 
             biased;
             () = &mut stop => return,
             () = door.ready.closed() => return,
-            accepted = yielding(listener.async_io(Interest::READABLE, std::net::TcpListener::accept)) => accepted,
+            accepted = yielding(listener.accept()) => accepted,
         };
         match accepted {
             Ok((stream, address)) => {
@@ -133,14 +140,14 @@ fn concerns_one_client(error: &io::Error) -> bool {
 }
 
 impl Door {
-    fn open(self: &Arc<Self>, stream: std::net::TcpStream, address: SocketAddr) {
+    fn open(self: &Arc<Self>, stream: TcpStream, address: SocketAddr) {
         match self.admission.knock(address.ip()) {
             Some(knock) => drop(tokio::spawn(Arc::clone(self).receive(stream, address, knock))),
             None => self.refuse(address, Refusal::Crowded),
         }
     }
 
-    async fn receive(self: Arc<Self>, stream: std::net::TcpStream, address: SocketAddr, knock: Knock) {
+    async fn receive(self: Arc<Self>, stream: TcpStream, address: SocketAddr, knock: Knock) {
         let proved = yielding(timeout(self.limits.handshake_timeout, self.prove(stream, address))).await;
         drop(knock);
         match proved.unwrap_or(Err(Refusal::TimedOut)) {
@@ -150,7 +157,7 @@ impl Door {
         }
     }
 
-    async fn prove(&self, stream: std::net::TcpStream, address: SocketAddr) -> Result<Connection, Refusal> {
+    async fn prove(&self, stream: TcpStream, address: SocketAddr) -> Result<Connection, Refusal> {
         // The snapshot stays with the connection: whatever replaces it meanwhile is noticed at the first byte.
         let tls = self.tls.current();
         let stream = self.adopt(stream).map_err(|_| Refusal::Handshake)?;
@@ -162,9 +169,9 @@ impl Door {
     }
 
     /// From here on it is a socket of the runtime that will serve it.
-    fn adopt(&self, stream: std::net::TcpStream) -> io::Result<TcpStream> {
-        stream.set_nonblocking(true)?;
+    fn adopt(&self, stream: TcpStream) -> io::Result<TcpStream> {
         stream.set_nodelay(true)?;
+        let stream = stream.into_std()?;
         let _serving = self.serving.enter();
         TcpStream::from_std(stream)
     }
