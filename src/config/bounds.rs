@@ -38,7 +38,7 @@ bounds! {
     CONNECTIONS_MAX = "limits.connections_max", Some(1_024), 8 => 65_536;
     // Half of all, if the file does not say.
     CONNECTIONS_PER_PRINCIPAL_MAX = "limits.connections_per_principal_max", None, 1 => 65_536;
-    CALLS_MAX = "limits.calls_max", Some(4_096), 16 => 65_536;
+    CALLS_MAX = "limits.calls_max", Some(2_048), 16 => 65_536;
     // Half of all, if the file does not say.
     CALLS_PER_PRINCIPAL_MAX = "limits.calls_per_principal_max", None, 1 => 65_536;
     CALLS_PER_PRINCIPAL_PER_S = "limits.calls_per_principal_per_s", Some(1_000), 1 => 1_000_000;

@@ -32,6 +32,8 @@ mod watch;
 use std::future::Future;
 use std::sync::Arc;
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
 pub use call::Call;
 pub use needs::{Nature, Needs, needs};
 pub use permit::{Permit, Unreleased};
@@ -59,8 +61,12 @@ pub struct Gate {
     tally: Tally,
     refusals: Reasons,
     watches: Watches,
+    changes: Arc<Semaphore>,
     clock: Arc<dyn Clock>,
 }
+
+/// Changes under way: they go on when their callers have gone, and keep what they are to store.
+const CHANGES: usize = 1_024;
 
 /// What the gate has found out before the operation runs.
 struct Admitted<G> {
@@ -80,7 +86,8 @@ impl Gate {
     #[must_use]
     pub fn new(policy: Arc<CurrentPolicy>, custodians: Vec<SpiffeId>, audit: Arc<AuditLog>, clock: Arc<dyn Clock>) -> Arc<Self> {
         let (tally, refusals, watches) = (Tally::default(), Reasons::default(), Watches::default());
-        Arc::new(Self { policy, custodians, audit, tally, refusals, watches, clock })
+        let changes = Arc::new(Semaphore::new(CHANGES));
+        Arc::new(Self { policy, custodians, audit, tally, refusals, watches, changes, clock })
     }
 
     /// Runs an operation for a call, if the call may: see the module's picture.
@@ -95,15 +102,31 @@ impl Gate {
         F: Future<Output = Result<Unreleased<T>, E>> + Send + 'static,
         O: FnOnce(Permit<R::Granted>) -> F + Send + 'static,
     {
-        let admitted = self.admit(call, resource).await?;
-        match admitted.needs.nature {
-            Nature::Read => self.read(admitted, operation).await,
+        match needs(call.method).nature {
+            Nature::Read => {
+                let admitted = self.admit(call, resource).await?;
+                self.read(admitted, operation).await
+            }
             Nature::Change => {
+                // Before the decision, which holds for the moment alone.
+                let place = self.place(call.method).await;
+                let admitted = self.admit(call, resource).await?;
                 let gate = self.clone();
-                let change = tokio::spawn(async move { gate.change(admitted, operation).await });
+                let change = tokio::spawn(async move {
+                    let _place = place;
+                    gate.change(admitted, operation).await
+                });
                 change.await.unwrap_or(Err(Refusal::Interrupted))
             }
         }
+    }
+
+    /// A place among the changes. Whoever seals does not wait for those that a failing disk holds up.
+    async fn place(&self, method: Method) -> Option<OwnedSemaphorePermit> {
+        if matches!(method, Method::Seal | Method::Unseal) {
+            return None;
+        }
+        Some(self.changes.clone().acquire_owned().await.expect("it is never closed"))
     }
 
     /// Decides, and refuses or makes the permit.

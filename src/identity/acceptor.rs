@@ -20,6 +20,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::admission::{Admission, Knock};
+use super::metered::Metered;
 use super::{AcceptLimits, Connection, LiveTls, Peer, Refusal};
 
 /// Finished connections that wait for the server to take them.
@@ -160,7 +161,7 @@ impl Door {
     async fn prove(&self, stream: TcpStream, address: SocketAddr) -> Result<Connection, Refusal> {
         // The snapshot stays with the connection: whatever replaces it meanwhile is noticed at the first byte.
         let tls = self.tls.current();
-        let stream = self.adopt(stream).map_err(|_| Refusal::Handshake)?;
+        let stream = Metered::new(self.adopt(stream).map_err(|_| Refusal::Handshake)?);
         let stream = TlsAcceptor::from(Arc::clone(&tls.config)).accept(stream).await.map_err(|error| Refusal::from(&error))?;
         let peer = Peer::of(stream.get_ref().1, &tls.verifier, address)?;
         let place = self.admission.enter(&peer.principal.id)?;

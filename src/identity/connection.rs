@@ -10,7 +10,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
@@ -18,14 +17,19 @@ use tonic::transport::server::Connected;
 use super::acceptor::Report;
 use super::admission::Place;
 use super::credit::{Meter, Verdict};
+use super::frames::Frames;
 use super::live::Listening;
+use super::metered::Metered;
 use super::tls::unix_time;
 use super::{AcceptLimits, Credit, LiveTls, Peer, Refusal, ServerTls, Standing, Stranger};
+
+/// What may have come and not yet be out of TLS: a record, and as much behind it.
+const RECORD_BYTES: i64 = 32 * 1024;
 
 /// A TLS stream whose client has proved who it is. Reads end and writes fail once the certificate has ended, the
 /// connection is too old or too long idle, or the certificate no longer verifies under the TLS in force.
 pub struct Connection {
-    stream: TlsStream<TcpStream>,
+    stream: TlsStream<Metered>,
     peer: Peer,
     live: Listening,
     /// Under which the client's chain was last verified.
@@ -39,6 +43,9 @@ pub struct Connection {
     timer: Pin<Box<Sleep>>,
     ended: bool,
     place: Place,
+    frames: Frames,
+    /// How much more came over the socket than out of TLS, as far as it is not accounted for.
+    ahead: i64,
     meter: Meter,
     /// Not read from until it ends: the client sent more than its calls account for.
     pause: Option<Pin<Box<Sleep>>>,
@@ -47,7 +54,7 @@ pub struct Connection {
 
 impl Connection {
     pub(super) fn new(
-        stream: TlsStream<TcpStream>,
+        mut stream: TlsStream<Metered>,
         peer: Peer,
         live: &Arc<LiveTls>,
         verified: Arc<ServerTls>,
@@ -59,8 +66,10 @@ impl Connection {
         let meter = Meter::new(Arc::new(Credit::new(limits.call_bytes)), now);
         let end = now + peer.not_after.since(verified.clock.now()).min(limits.age);
         let timer = Box::pin(sleep_until(end.min(now + limits.idle)));
-        let (idle, ended, pause) = (limits.idle, false, None);
-        Self { stream, peer, live, verified, end, idle, last_used: now, now, timer, ended, place, meter, pause, report }
+        // The handshake had its own bounds.
+        stream.get_mut().0.take();
+        let (idle, ended, frames, ahead, pause) = (limits.idle, false, Frames::new(), 0, None);
+        Self { stream, peer, live, verified, end, idle, last_used: now, now, timer, ended, place, frames, ahead, meter, pause, report }
     }
 
     /// What it proved.
@@ -96,6 +105,9 @@ impl Connection {
     /// Ready once the connection has reached its end, was idle for too long or is no longer proved; else sees to it that the
     /// task wakes then.
     fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.ended {
+            return Poll::Ready(());
+        }
         self.live.wake(context.waker());
         // Only now: what was replaced since the last look rang a bell that was not yet set.
         if !self.still_proved() {
@@ -128,9 +140,14 @@ impl Connection {
         Poll::Ready(())
     }
 
-    /// So many bytes came. Whether they may be looked at.
-    fn account(&mut self, bytes: usize) -> bool {
-        match self.meter.spend(bytes, self.now) {
+    /// These bytes came, in who knows how many more of TLS. Whether they may be looked at.
+    fn account(&mut self, bytes: &[u8]) -> bool {
+        let length = |length: usize| i64::try_from(length).unwrap_or(i64::MAX);
+        self.ahead += length(self.stream.get_mut().0.take()) - length(bytes.len());
+        let overhead = (self.ahead - RECORD_BYTES).max(0);
+        self.ahead -= overhead;
+        let count = self.frames.count(bytes);
+        match self.meter.spend(count.of_calls, count.besides + overhead, self.now) {
             Verdict::Accounted => {}
             Verdict::Pause(pause) => self.pause = Some(Box::pin(sleep(pause))),
             Verdict::Cut => {
@@ -150,13 +167,17 @@ impl AsyncRead for Connection {
         }
         if this.poll_pause(context).is_ready() {
             let before = buffer.filled().len();
-            if let Poll::Ready(outcome) = Pin::new(&mut this.stream).poll_read(context, buffer) {
-                if !this.account(buffer.filled().len() - before) {
-                    buffer.set_filled(before);
-                }
-                this.used();
-                return Poll::Ready(outcome);
+            let outcome = Pin::new(&mut this.stream).poll_read(context, buffer);
+            if !this.account(&buffer.filled()[before..]) {
+                buffer.set_filled(before);
+                return Poll::Ready(Ok(()));
             }
+            if outcome.is_ready() {
+                this.used();
+                return outcome;
+            }
+            // TLS took in what says nothing: it wakes when it may be read from again.
+            let _ = this.poll_pause(context);
         }
         this.poll_end(context).map(Ok)
     }
@@ -200,7 +221,12 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(context)
+        let this = self.get_mut();
+        if let Poll::Ready(shut) = Pin::new(&mut this.stream).poll_shutdown(context) {
+            return Poll::Ready(shut);
+        }
+        // A client that reads nothing more does not keep its place for it.
+        this.poll_end(context).map(|()| Err(ended()))
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use pin_project_lite::pin_project;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tonic::body::Body;
 use tonic::codegen::BoxFuture;
 use tonic::server::NamedService;
@@ -18,6 +18,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 use tower::{Layer, Service};
 
+use super::answer::{Answer, Held, Places};
 use super::door::Door;
 use super::secrets::Secrets;
 use super::status::unidentified;
@@ -26,7 +27,7 @@ use super::{Services, bounded};
 use crate::api::Method;
 use crate::api::secret_service_server::SecretServiceServer;
 use crate::gate::Gate;
-use crate::identity::{Caller, Earned, Peer, TooMuch};
+use crate::identity::{Caller, Peer, TooMuch};
 use crate::metrics::{CallUnderWay, Calls};
 use crate::traces::{Span, Traces};
 
@@ -46,10 +47,6 @@ struct Shared {
     secrets: SecretServiceServer<Secrets>,
 }
 
-/// What a call holds while it is under way: its places, among all, but for those that are let through, and among its
-/// principal's, and what its connection may send for it.
-type Places = (Option<OwnedSemaphorePermit>, OwnedSemaphorePermit, Earned);
-
 /// All services, with the layer around them.
 #[derive(Clone)]
 pub struct Fronted<S> {
@@ -58,10 +55,12 @@ pub struct Fronted<S> {
 }
 
 pin_project! {
-    /// The answer of a call, counted and its span ended when it is there.
+    /// The answer of a call, counted and its span ended when its header is there.
     pub struct Answering<F> {
         #[pin]
         work: Work<F>,
+        method: Option<Method>,
+        places: Option<Places>,
         counted: Option<(CallUnderWay, Span)>,
     }
 }
@@ -70,8 +69,8 @@ pin_project! {
     #[project = WorkProjected]
     enum Work<F> {
         Refused { status: Option<Status> },
-        OfSecrets { answer: BoxFuture<Response<Body>, Infallible>, places: Places },
-        Routed { #[pin] answer: F, places: Places },
+        OfSecrets { answer: BoxFuture<Response<Body>, Infallible> },
+        Routed { #[pin] answer: F },
     }
 }
 
@@ -89,17 +88,17 @@ impl Front {
 impl Shared {
     fn admit(&self, method: Option<Method>, caller: Option<&Caller>) -> Result<Places, Status> {
         let caller = caller.ok_or_else(unidentified)?;
-        let place = caller.standing.begin().map_err(|too_much| refuse_too_much(&self.gate, &caller.peer, method, too_much))?;
-        let earned = caller.credit.earn();
+        let of_principal = caller.standing.begin().map_err(|too_much| refuse_too_much(&self.gate, &caller.peer, method, too_much))?;
+        let _earned = caller.credit.earn();
         // An operator gets through to `status`, `seal` and `unseal` however much the others ask for.
         if matches!(method, Some(Method::GetStatus | Method::Seal | Method::Unseal)) {
-            return Ok((None, place, earned));
+            return Ok(Places { _among_all: None, of_principal, _earned });
         }
         let among_all = self.places.clone().try_acquire_owned().map_err(|_| {
             self.gate.count_refused(&caller.peer, method, "server_busy");
             exhausted("the server has as many calls under way as it may; try again", SOON)
         })?;
-        Ok((Some(among_all), place, earned))
+        Ok(Places { _among_all: Some(among_all), of_principal, _earned })
     }
 }
 
@@ -139,7 +138,7 @@ impl<S> Service<Request<Body>> for Fronted<S>
 where
     S: Service<Request<Body>, Response = Response<Body>>,
 {
-    type Response = Response<Body>;
+    type Response = Response<Answer>;
     type Error = S::Error;
     type Future = Answering<S::Future>;
 
@@ -151,12 +150,25 @@ where
         let method = Method::of_path(request.uri().path());
         let front = &self.front.0;
         let counted = Some((front.calls.begin(method), front.traces.begin(method, request.headers())));
-        let work = match front.admit(method, request.extensions().get::<Caller>()) {
-            Ok(places) if is_of_secrets(request.uri().path()) => Work::OfSecrets { answer: front.secrets.clone().call(request), places },
-            Ok(places) => Work::Routed { answer: self.inner.call(request), places },
-            Err(status) => Work::Refused { status: Some(status) },
+        let (work, places) = match front.admit(method, request.extensions().get::<Caller>()) {
+            Ok(places) if is_of_secrets(request.uri().path()) => {
+                (Work::OfSecrets { answer: front.secrets.clone().call(request) }, Some(places))
+            }
+            Ok(places) => (Work::Routed { answer: self.inner.call(request) }, Some(places)),
+            Err(status) => (Work::Refused { status: Some(status) }, None),
         };
-        Answering { work, counted }
+        Answering { work, method, places, counted }
+    }
+}
+
+/// How long the answer of a call holds its places.
+fn held(method: Option<Method>, places: Option<Places>) -> Held {
+    match (method, places) {
+        // A watch has places of its own.
+        (Some(Method::WatchSecrets), _) | (_, None) => Held::Free,
+        (Some(_), Some(places)) => Held::UntilWritten(places),
+        // Of health and reflection, some answers are streams.
+        (None, Some(places)) => Held::UntilEnd(places.of_principal),
     }
 }
 
@@ -164,24 +176,25 @@ impl<F, E> Future for Answering<F>
 where
     F: Future<Output = Result<Response<Body>, E>>,
 {
-    type Output = Result<Response<Body>, E>;
+    type Output = Result<Response<Answer>, E>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let answer = match this.work.project() {
             WorkProjected::Refused { status } => Ok(status.take().expect("an answer is given once").into_http()),
-            WorkProjected::OfSecrets { answer, .. } => {
+            WorkProjected::OfSecrets { answer } => {
                 let Ok(answer) = ready!(answer.as_mut().poll(context));
                 Ok(answer)
             }
-            WorkProjected::Routed { answer, .. } => ready!(answer.poll(context)),
+            WorkProjected::Routed { answer } => ready!(answer.poll(context)),
         };
         if let (Ok(answer), Some((counted, span))) = (&answer, this.counted.take()) {
             let code = code(answer);
             counted.end(code);
             span.end(code);
         }
-        Poll::Ready(answer)
+        let held = held(*this.method, this.places.take());
+        Poll::Ready(answer.map(|answer| answer.map(|body| Answer::new(body, held))))
     }
 }
 

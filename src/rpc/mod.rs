@@ -7,6 +7,7 @@
 //! what is forbidden are one and the same answer.
 
 mod access;
+mod answer;
 mod audit;
 mod batch;
 mod door;

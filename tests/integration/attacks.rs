@@ -49,20 +49,20 @@ impl Flood {
     }
 }
 
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
+pub(crate) const DATA: u8 = 0;
+pub(crate) const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
+pub(crate) const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
+pub(crate) const END_STREAM: u8 = 1;
+pub(crate) const END_HEADERS: u8 = 4;
 /// Frames that leave in one write.
 const AT_ONCE: u32 = 64;
 
 /// A frame (RFC 9113, section 4.1).
-fn frame(into: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+pub(crate) fn frame(into: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
     let length = u32::try_from(payload.len()).expect("short").to_be_bytes();
     into.extend_from_slice(&length[1..]);
     into.extend_from_slice(&[kind, flags]);
@@ -71,7 +71,7 @@ fn frame(into: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
 }
 
 /// The header of a call (RFC 7541: indexed fields, and literals without indexing).
-fn header(method: Method) -> Vec<u8> {
+pub(crate) fn header(method: Method) -> Vec<u8> {
     let mut block = vec![0x83, 0x87];
     let mut literal = |name: &[u8], value: &[u8]| {
         block.extend_from_slice(name);

@@ -44,6 +44,7 @@
 //! | `story` | the smallest story: made, opened, stored, read, restarted |
 //! | `systemd` | a socket that is passed, and what systemd is told |
 //! | `traces` | with the feature `otlp`: what a collector gets of a server, and never gets |
+//! | `unread` | answers that nobody reads |
 //! | `watch` | changes as they happen: what is told to whom, how it ends, and how it goes on |
 //! | `wire` | calls as bytes on the wire |
 
@@ -90,5 +91,6 @@ mod story;
 mod systemd;
 #[cfg(feature = "otlp")]
 mod traces;
+mod unread;
 mod watch;
 mod wire;

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tonic::transport::server::Connected as _;
 
 use super::*;
 
@@ -213,4 +214,31 @@ async fn every_handshake_is_a_full_one() {
         assert_eq!(tls.tls13_tickets_received(), 0);
         assert!(!tls.is_early_data_accepted());
     }
+}
+
+/// What comes out of TLS is little: the frame of one call, byte by byte.
+#[tokio::test]
+async fn what_tls_adds_to_many_small_records_is_accounted_for() {
+    const RECORDS: usize = 6_500;
+    let world = World::new();
+    let mut door = Door::open(world.tls(world.anchors(&[]))).await;
+    let (mut connection, mut client) = door.knock(world.client(&world.backend()).config()).await.expect("let in");
+    let _call = connection.connect_info().credit.earn();
+    client.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.expect("sent");
+    client.write_all(&[0, 0xff, 0xff, 0, 0, 0, 0, 0, 1]).await.expect("sent");
+    let sending = tokio::spawn(async move {
+        for _ in 0..RECORDS {
+            client.write_all(b"x").await.expect("sent");
+            client.flush().await.expect("sent");
+        }
+        client
+    });
+    let mut bytes = vec![0; 24 + 9 + RECORDS];
+    tokio::time::timeout(PATIENCE, connection.read_exact(&mut bytes)).await.expect("in time").expect("read");
+    let mut client = sending.await.expect("no panic");
+    // 22 bytes a record and more, of which a new connection has 96 KiB; the rest is paid at 8 KiB a second, over five seconds.
+    let start = Instant::now();
+    client.write_all(b"x").await.expect("sent");
+    tokio::time::timeout(PATIENCE, connection.read_exact(&mut bytes[..1])).await.expect("in time").expect("read");
+    assert!(start.elapsed() > Duration::from_secs(1), "{:?}", start.elapsed());
 }

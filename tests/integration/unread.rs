@@ -1,0 +1,118 @@
+//! Answers that nobody reads hold their calls' places until they are gone, so that they take up a bounded amount of memory.
+
+use std::time::{Duration, Instant};
+
+use prost::Message;
+use strongroom::api::{self, Method};
+use strongroom::client::tls::ClientFiles;
+use strongroom::model::{Environment, SpiffeId};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+use tonic::Code;
+use tonic::transport::Channel;
+
+use crate::attacks::{DATA, END_HEADERS, END_STREAM, HEADERS, SETTINGS, frame, header, knock};
+use crate::harness::{Running, Site, server_id, workload};
+use crate::operations::get;
+use crate::stage::{named, opaque};
+use crate::wire::{channel, code, send};
+
+const PLACES: usize = 32;
+const NAME: &str = "shop/token";
+
+/// Opens no window for answers (RFC 9113, section 6.5.2), and makes so many calls.
+async fn calls_without_reading(site: &Site, running: &Running, id: &SpiffeId, method: Method, message: &[u8]) -> TlsStream<TcpStream> {
+    const INITIAL_WINDOW_SIZE: [u8; 6] = [0, 4, 0, 0, 0, 0];
+    let credentials = site.credentials(id);
+    let files = ClientFiles { roots: credentials.ca, certificate: credentials.certificate, key: credentials.key };
+    let mut stream = knock(&running.address().to_string(), server_id(), &files).await;
+    let mut bytes = Vec::new();
+    frame(&mut bytes, SETTINGS, 0, 0, &INITIAL_WINDOW_SIZE);
+    let mut whole = vec![0, 0, 0, 0, u8::try_from(message.len()).expect("short")];
+    whole.extend(message);
+    for call in 0..PLACES {
+        let number = u32::try_from(2 * call + 1).expect("small");
+        frame(&mut bytes, HEADERS, END_HEADERS, number, &header(method));
+        frame(&mut bytes, DATA, END_STREAM, number, &whole);
+    }
+    stream.write_all(&bytes).await.expect("sent");
+    stream.flush().await.expect("sent");
+    stream
+}
+
+/// Waits until so many calls of a method have been answered.
+async fn answered(running: &Running, method: &str) {
+    let line = format!("strongroom_grpc_calls_total{{method=\"{method}\",code=\"OK\"}} {PLACES}");
+    let begin = Instant::now();
+    while !get(running, "/metrics").await.1.lines().any(|found| found == line) {
+        assert!(begin.elapsed() < Duration::from_secs(20), "no line {line}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Waits until the principal's calls are let in again.
+async fn is_let_in_again(channel: &Channel, message: &[u8]) {
+    let begin = Instant::now();
+    while let Err(status) = send(channel, Method::RevealSecret.path(), message.to_vec()).await {
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        assert!(begin.elapsed() < Duration::from_secs(20), "still {status:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_read_its_answers_gets_no_more_of_them() {
+    let site = Site::with_vault(&format!("[limits]\ncalls_max = 128\ncalls_per_principal_max = {PLACES}\n"));
+    let running = site.start_open().await;
+    let (thief, good) = (workload("thief"), workload("good"));
+    site.make_namespace(&running, "shop", Environment::Stage).await;
+    site.bind(&running, "backend", &thief, Some("shop")).await;
+    site.bind(&running, "backend", &good, Some("shop")).await;
+    let client = site.client(&running, &good).await;
+    client.create_secret(opaque(&named(NAME), "value")).await.expect("stored");
+    let message = api::RevealSecretRequest { name: NAME.to_owned(), ..api::RevealSecretRequest::default() }.encode_to_vec();
+    let unread = calls_without_reading(&site, &running, &thief, Method::RevealSecret, &message).await;
+    answered(&running, "RevealSecret").await;
+    let other = channel(&site, &running, &thief).await;
+    for _ in 0..3 {
+        let refused = send(&other, Method::RevealSecret.path(), message.clone()).await;
+        assert_eq!(code(&refused), Code::ResourceExhausted, "its answers are still there");
+    }
+    client.describe_secret(&named(NAME)).await.expect("others have places of their own");
+    drop(unread);
+    is_let_in_again(&other, &message).await;
+    assert!(running.stop());
+}
+
+/// One call of health's or reflection's may go on for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_watches_health_holds_places_of_its_own_alone() {
+    let site = Site::with_vault(&format!("[limits]\ncalls_max = 64\ncalls_per_principal_max = {PLACES}\n"));
+    let running = site.start_open().await;
+    let (watcher, good) = (workload("watcher"), workload("good"));
+    site.make_namespace(&running, "shop", Environment::Stage).await;
+    site.bind(&running, "backend", &good, Some("shop")).await;
+    let client = site.client(&running, &good).await;
+    client.create_secret(opaque(&named(NAME), "value")).await.expect("stored");
+    let channel = channel(&site, &running, &watcher).await;
+    let mut watches = Vec::new();
+    let watch = || async {
+        let mut health = tonic_health::pb::health_client::HealthClient::new(channel.clone());
+        health.watch(tonic_health::pb::HealthCheckRequest { service: String::new() }).await
+    };
+    for _ in 0..PLACES {
+        watches.push(watch().await.expect("watched"));
+    }
+    assert_eq!(watch().await.map(drop).map_err(|status| status.code()), Err(Code::ResourceExhausted));
+    for _ in 0..64 {
+        client.describe_secret(&named(NAME)).await.expect("others have places of their own");
+    }
+    drop(watches);
+    let begin = Instant::now();
+    while let Err(status) = watch().await {
+        assert!(begin.elapsed() < Duration::from_secs(20), "still {status:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(running.stop());
+}
