@@ -10,6 +10,7 @@ use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyD
 use zeroize::Zeroizing;
 
 use super::IdentityError;
+use crate::model::is_private;
 
 /// Longest file that is read: a revocation list of 100,000 entries takes about half of it.
 const FILE_BYTES: u64 = 16 * 1024 * 1024;
@@ -50,14 +51,6 @@ pub fn load_private_key(path: &Path) -> Result<PrivateKeyDer<'static>, IdentityE
         (Some(Ok(_)), Some(Ok(_))) => Err(refused("holds more than one private key")),
         _ => Err(refused(NOT_PEM)),
     }
-}
-
-/// Whether the owner alone may read it. A file of root's may also be read by a group, if this process is not root: there is no
-/// other way in which a service's manager hands a key to a user that may not change it. A credential of systemd shows the access
-/// list that names the user as bits of the group, and a secret of Kubernetes belongs to the pod's group.
-const fn is_private(mode: u32, owner: u32, this_user: u32) -> bool {
-    let forbidden = if owner == 0 && this_user != 0 { 0o037 } else { 0o077 };
-    mode & forbidden == 0
 }
 
 const NOT_PEM: &str = "is not well-formed PEM";
@@ -107,20 +100,6 @@ mod tests {
         for mode in [0o600, 0o400] {
             let (_folder, path) = file(KEY, mode);
             assert!(load_private_key(&path).is_ok(), "{mode:o}");
-        }
-    }
-
-    #[test]
-    fn a_group_may_read_what_root_hands_to_another_user_and_nothing_else() {
-        const ROOT: u32 = 0;
-        for mode in [0o100_400, 0o100_440, 0o100_600, 0o100_640] {
-            assert!(is_private(mode, ROOT, 65_532), "{mode:o}");
-            assert_eq!(is_private(mode, ROOT, ROOT), mode & 0o077 == 0, "{mode:o} of root's for root");
-            assert_eq!(is_private(mode, 65_532, 65_532), mode & 0o077 == 0, "{mode:o} of one's own");
-            assert_eq!(is_private(mode, 1_000, 65_532), mode & 0o077 == 0, "{mode:o} of another's");
-        }
-        for mode in [0o404, 0o444, 0o420, 0o460, 0o450, 0o660, 0o644] {
-            assert!(!is_private(mode, ROOT, 65_532), "{mode:o}");
         }
     }
 

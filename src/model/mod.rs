@@ -7,6 +7,7 @@
 //! | `id` | [`VaultId`], [`NamespaceId`], [`SecretId`], …: 16 random bytes each |
 //! | `name` | [`NamespaceName`], [`SecretPath`], [`SecretName`], [`PathPattern`], [`RoleName`] |
 //! | `principal` | [`SpiffeId`], [`TrustDomain`], [`Class`], [`Principal`] |
+//! | `private` | [`is_private`]: who may read a private key |
 //! | `action` | [`Action`]: the one closed list of what can be done |
 //! | `kind` | [`SecretKind`], [`Environment`] |
 //! | `text` | [`Text`]: bounded free text that cannot carry a token |
@@ -25,6 +26,7 @@ mod kind;
 pub mod limits;
 mod name;
 mod principal;
+mod private;
 mod text;
 
 pub use action::{Action, ActionSet};
@@ -35,6 +37,7 @@ pub use id::{BindingId, NamespaceId, SecretId, SlotId, VaultId};
 pub use kind::{Environment, SecretKind};
 pub use name::{NamespaceName, PathPattern, RoleName, SecretName, SecretPath};
 pub use principal::{Class, Principal, SpiffeId, TrustDomain};
+pub use private::is_private;
 pub use text::{Text, looks_like_token};
 
 /// Why a text was refused. The message is a constant: it never repeats what was refused.

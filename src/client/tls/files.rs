@@ -1,8 +1,8 @@
 //! Certificates and keys out of PEM files (RFC 7468).
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustls_pki_types::pem::PemObject;
@@ -10,6 +10,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroizing;
 
 use super::ConnectError;
+use crate::model::is_private;
 
 /// Longest PEM file that is read.
 const FILE_BYTES: u64 = 1024 * 1024;
@@ -21,7 +22,7 @@ pub struct ClientFiles {
     pub roots: PathBuf,
     /// The client's certificate, followed by intermediate ones.
     pub certificate: PathBuf,
-    /// The client's private key, readable by its owner alone.
+    /// The client's private key, readable by its owner alone, or root's and readable by a group.
     pub key: PathBuf,
 }
 
@@ -35,8 +36,8 @@ pub(super) struct Material {
 impl ClientFiles {
     pub(super) fn load(&self) -> Result<Material, ConnectError> {
         let key_refused = |why| ConnectError::File { path: self.key.clone(), why };
-        let (content, mode) = read(&self.key)?;
-        if mode & 0o077 != 0 {
+        let (content, metadata) = read(&self.key)?;
+        if !is_private(metadata.mode(), metadata.uid(), rustix::process::geteuid().as_raw()) {
             return Err(key_refused("other users may read this private key: chmod 600 it"));
         }
         let key = PrivateKeyDer::from_pem_slice(&content).map_err(|_| key_refused("holds no private key in PEM"))?;
@@ -53,19 +54,20 @@ fn load_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Connec
     }
 }
 
-/// What a file holds, and its mode.
-fn read(path: &Path) -> Result<(Zeroizing<Vec<u8>>, u32), ConnectError> {
+/// What a file holds, and whose it is.
+fn read(path: &Path) -> Result<(Zeroizing<Vec<u8>>, Metadata), ConnectError> {
     let failed = |source| ConnectError::Read { path: path.to_owned(), source };
     let file = File::open(path).map_err(failed)?;
-    let mode = file.metadata().map_err(failed)?.permissions().mode();
+    let metadata = file.metadata().map_err(failed)?;
     let mut content = Zeroizing::new(Vec::new());
     file.take(FILE_BYTES).read_to_end(&mut content).map_err(failed)?;
-    Ok((content, mode))
+    Ok((content, metadata))
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
 
     use super::*;
 
