@@ -46,7 +46,7 @@ pub use draft::{Draft, Importance, Resource};
 pub use entry::{Decision, Entry, Event};
 pub use group::{Pending, Written};
 pub use log::{AuditLog, AuditOptions, Condition, Status};
-pub use reader::{Entries, Filter, Order, Page, Reader};
+pub use reader::{Entries, Filter, Order, Page, PageBounds, Reader};
 pub use recover::Recovered;
 pub use tally::{Observed, Tally, TallyKey};
 

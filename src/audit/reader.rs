@@ -8,10 +8,14 @@ use std::path::{Path, PathBuf};
 use super::lines::{Lines, first_time};
 use super::segment::segments_in;
 use super::{AuditError, Decision, Entry, Event};
-use crate::model::{Action, Timestamp};
+use crate::model::{Action, Effort, Timestamp};
 
 /// Most entries that one page looks at: a filter that matches little does not make a page endless.
 const LOOKED_AT_PER_PAGE: usize = 100_000;
+/// Entries after which a page asks whether it is still wanted.
+const STRIDE: usize = 256;
+/// Lines that are passed over for the cost of looking at one.
+const PASSED_OVER_FOR_ONE: usize = 32;
 
 /// The log of one folder, for reading.
 #[derive(Debug, Clone)]
@@ -57,6 +61,15 @@ pub struct Filter {
     pub decision: Option<Decision>,
 }
 
+/// How long a page may be: it ends at whichever comes first, but has one entry at least if there is one.
+#[derive(Debug, Clone, Copy)]
+pub struct PageBounds {
+    /// Entries.
+    pub entries: usize,
+    /// Bytes of their lines: the last may go beyond.
+    pub bytes: usize,
+}
+
 /// Some entries, and where to go on.
 #[derive(Debug, Clone)]
 pub struct Page {
@@ -73,8 +86,11 @@ pub struct Entries {
     order: Order,
     /// Sequences still to be looked at: from the one to before the other.
     ahead: std::ops::Range<u64>,
-    loaded: Option<(usize, Lines)>,
+    opened: Option<(usize, Lines)>,
     looked_at: usize,
+    /// Length of the line that was looked at last.
+    line_bytes: usize,
+    effort: Effort,
 }
 
 impl Reader {
@@ -91,14 +107,24 @@ impl Reader {
     #[must_use]
     pub fn entries(&self, filter: Filter, order: Order) -> Entries {
         let ahead = filter.after_sequence.map_or(0, |after| after.saturating_add(1))..filter.before_sequence.unwrap_or(u64::MAX);
-        Entries { reader: self.clone(), filter, order, ahead, loaded: None, looked_at: 0 }
+        Entries { reader: self.clone(), filter, order, ahead, opened: None, looked_at: 0, line_bytes: 0, effort: Effort::default() }
     }
 
-    /// At most `limit` of the entries that match, after the one with sequence `after` in the order asked for.
+    /// As many of the entries that match as the bounds let in, after the one with sequence `after` in the order asked for. What
+    /// was looked at is added to `effort`, whatever comes of it; `is_wanted` is asked now and then, and where it says no the
+    /// page ends.
     ///
     /// # Errors
     /// `Io`; `Damaged` with file and line.
-    pub fn page(&self, filter: &Filter, order: Order, after: Option<u64>, limit: usize) -> Result<Page, AuditError> {
+    pub fn page(
+        &self,
+        filter: &Filter,
+        order: Order,
+        after: Option<u64>,
+        bounds: PageBounds,
+        effort: &Effort,
+        is_wanted: impl Fn() -> bool,
+    ) -> Result<Page, AuditError> {
         let mut filter = filter.clone();
         match (order, after) {
             (Order::OldestFirst, Some(after)) => filter.after_sequence = filter.after_sequence.max(Some(after)),
@@ -106,10 +132,17 @@ impl Reader {
             (_, None) => {}
         }
         let mut rest = self.entries(filter, order);
-        let mut entries = Vec::new();
-        while entries.len() < limit && rest.looked_at < LOOKED_AT_PER_PAGE {
+        rest.effort = effort.clone();
+        let (mut entries, mut bytes) = (Vec::new(), 0);
+        while entries.len() < bounds.entries && bytes < bounds.bytes && rest.looked_at < LOOKED_AT_PER_PAGE {
+            if rest.looked_at.is_multiple_of(STRIDE) && !is_wanted() {
+                break;
+            }
             match rest.step()? {
-                Some(entry) if rest.filter.matches(&entry) => entries.push(entry),
+                Some(entry) if rest.filter.matches(&entry) => {
+                    bytes += rest.line_bytes;
+                    entries.push(entry);
+                }
                 Some(_) => {}
                 None => return Ok(Page { entries, next: None }),
             }
@@ -132,8 +165,8 @@ impl Reader {
         self.entries(Filter::default(), Order::NewestFirst).find(found).transpose()
     }
 
-    fn load(&self, index: usize) -> Result<Lines, AuditError> {
-        Lines::load(&self.folder, self.firsts[index], self.firsts.get(index + 1).copied())
+    fn open_segment(&self, index: usize) -> Result<Lines, AuditError> {
+        Lines::open(&self.folder, self.firsts[index], self.firsts.get(index + 1).copied())
     }
 
     /// How many segments begin at or before the sequence.
@@ -179,6 +212,7 @@ impl Entries {
         while !self.ahead.is_empty() {
             let Some(entry) = self.next_ahead()? else { continue };
             self.looked_at += 1;
+            self.effort.add(1);
             let beyond = match self.order {
                 Order::OldestFirst => self.filter.until.is_some_and(|until| entry.time > until),
                 Order::NewestFirst => self.filter.since.is_some_and(|since| entry.time < since),
@@ -206,27 +240,31 @@ impl Entries {
         let first = self.reader.firsts[segment];
         let lines = self.lines(segment)?;
         let end = first + lines.count() as u64;
-        if wanted < end {
-            let entry = lines.entry(usize::try_from(wanted - first).expect("below the count, which is a usize"))?;
-            match self.order {
-                Order::OldestFirst => self.ahead.start = wanted + 1,
-                Order::NewestFirst => self.ahead.end = wanted,
-            }
-            return Ok(Some(entry));
-        }
-        // Only the newest segment can end before what is wanted.
-        match self.order {
-            Order::OldestFirst => self.ahead = 0..0,
-            Order::NewestFirst => self.ahead.end = end,
-        }
-        Ok(None)
+        let found =
+            if wanted < end { lines.entry(usize::try_from(wanted - first).expect("below the count, which is a usize"))? } else { None };
+        self.ahead = match (self.order, &found) {
+            (Order::OldestFirst, Some(_)) => wanted + 1..self.ahead.end,
+            (Order::NewestFirst, Some(_)) => self.ahead.start..wanted,
+            // Only the newest segment can end before what is wanted.
+            (Order::OldestFirst, None) => 0..0,
+            (Order::NewestFirst, None) => self.ahead.start..end.min(wanted),
+        };
+        Ok(found.map(|(entry, bytes)| {
+            self.line_bytes = bytes;
+            entry
+        }))
     }
 
-    fn lines(&mut self, segment: usize) -> Result<&Lines, AuditError> {
-        if self.loaded.as_ref().is_none_or(|(loaded, _)| *loaded != segment) {
-            self.loaded = Some((segment, self.reader.load(segment)?));
-        }
-        Ok(&self.loaded.as_ref().expect("loaded above").1)
+    fn lines(&mut self, segment: usize) -> Result<&mut Lines, AuditError> {
+        let lines = match self.opened.take() {
+            Some((opened, lines)) if opened == segment => lines,
+            _ => {
+                let lines = self.reader.open_segment(segment)?;
+                self.effort.add(lines.count() / PASSED_OVER_FOR_ONE);
+                lines
+            }
+        };
+        Ok(&mut self.opened.insert((segment, lines)).1)
     }
 
     fn skip_by_time(&mut self) -> Result<(), AuditError> {

@@ -57,17 +57,17 @@ fn begin(folder: &Folder, segment_bytes: u64) -> Result<Segment, AuditError> {
 }
 
 fn mend(folder: &Folder, first: u64, segment_bytes: u64) -> Result<(Segment, u64, u64), AuditError> {
-    let lines = Lines::load(&folder.path, first, None)?;
+    let mut lines = Lines::open(&folder.path, first, None)?;
     (0..lines.count()).try_for_each(|index| lines.entry(index).map(drop))?;
-    let torn = lines.torn().len();
-    if torn > GROUP_BYTES {
+    let (length, torn) = (lines.length(), lines.torn()?);
+    if torn > GROUP_BYTES as u64 {
         return Err(lines.damaged(lines.count(), "more follows than one crash can leave behind"));
     }
-    let length = lines.length() as u64;
     let file = folder.open_segment(first).map_err(AuditError::io("open", &lines.file))?;
-    fill(&file, length, segment_bytes.max(lines.file_bytes())).map_err(AuditError::io("make ready", &lines.file))?;
+    let file_bytes = file.metadata().map_err(AuditError::io("look at", &lines.file))?.len();
+    fill(&file, length, segment_bytes.max(file_bytes)).map_err(AuditError::io("make ready", &lines.file))?;
     let last = first + lines.count() as u64 - 1;
-    Ok((Segment { first, file, length }, last, torn as u64))
+    Ok((Segment { first, file, length }, last, torn))
 }
 
 fn look_back(folder: &Path, recovered: &mut Recovered) -> Result<(), AuditError> {

@@ -4,6 +4,11 @@ use crate::api::Method;
 use crate::identity::Peer;
 use crate::model::{Text, limits};
 
+/// What a caller may say of a call for nothing, in bytes.
+const FREE_WORDS_BYTES: usize = 256;
+/// What is worth a call beyond that, in bytes.
+const PAID_WORDS_BYTES: usize = 512;
+
 /// One call, before anything is decided. Who calls is what the connection proved; the rest is the caller's own word.
 #[derive(Debug, Clone)]
 pub struct Call {
@@ -35,5 +40,12 @@ impl Call {
     pub fn with(mut self, key: &'static str, value: impl ToString) -> Self {
         self.detail.push((key, value.to_string()));
         self
+    }
+
+    /// How many calls more its reason and ticket are worth: they stand in its entries, and the log's volume has an end.
+    #[must_use]
+    pub fn worth_of_words(&self) -> u32 {
+        let bytes = [&self.reason, &self.ticket].into_iter().flatten().map(|text| text.as_str().len()).sum::<usize>();
+        u32::try_from(bytes.saturating_sub(FREE_WORDS_BYTES).div_ceil(PAID_WORDS_BYTES)).unwrap_or(u32::MAX)
     }
 }

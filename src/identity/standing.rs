@@ -111,6 +111,12 @@ impl Standing {
         self.bucket.take(calls, Instant::now()).map_err(|retry_after| TooMuch::Rate { retry_after })
     }
 
+    /// What was done has turned out to be worth so many calls more: they are taken, whether or not there is room for them, and
+    /// what comes next waits for as long as they are worth.
+    pub fn owe(&self, calls: u32) {
+        self.bucket.owe(calls, Instant::now());
+    }
+
     /// A place for one more watch, free again when it is dropped.
     #[must_use]
     pub fn watch(&self) -> Option<OwnedSemaphorePermit> {
@@ -186,11 +192,23 @@ impl Bucket {
     /// wait longer: what costs more than a full bucket holds can still be had.
     fn take(&self, tokens: u32, now: Instant) -> Result<(), Duration> {
         let now = self.nanoseconds(now);
-        let more = |full_at: u64, tokens: u32| full_at.max(now).saturating_add(self.interval * u64::from(tokens));
+        let more = |full_at: u64, tokens: u32| self.filled_later(full_at, tokens, now);
         let one_more = |full_at: u64| more(full_at, tokens.min(1));
         let fits = |full_at: u64| (one_more(full_at) - now <= self.depth).then(|| more(full_at, tokens));
         let taken = self.full_at.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits);
         taken.map(drop).map_err(|full_at| Duration::from_nanos(one_more(full_at) - now - self.depth))
+    }
+
+    /// Takes so many tokens, whether or not they are there.
+    fn owe(&self, tokens: u32, now: Instant) {
+        let now = self.nanoseconds(now);
+        let owed = |full_at: u64| Some(self.filled_later(full_at, tokens, now));
+        let _ = self.full_at.fetch_update(Ordering::AcqRel, Ordering::Acquire, owed);
+    }
+
+    /// When it is full again if so many tokens are taken from it now.
+    fn filled_later(&self, full_at: u64, tokens: u32, now: u64) -> u64 {
+        full_at.max(now).saturating_add(self.interval * u64::from(tokens))
     }
 
     fn is_full(&self, now: Instant) -> bool {
@@ -227,6 +245,18 @@ mod tests {
         assert!(bucket.take(1, almost).is_err());
         let paid = begin + Duration::from_millis(25_600);
         assert!(bucket.take(1, paid).is_ok() && bucket.take(1, paid).is_err());
+    }
+
+    #[test]
+    fn what_is_owed_is_taken_from_an_empty_bucket_too() {
+        let (bucket, begin) = (Bucket::new(10, 3), Instant::now() + Duration::from_secs(1));
+        bucket.owe(0, begin);
+        assert!(bucket.is_full(begin));
+        assert!((0..3).all(|_| bucket.take(1, begin).is_ok()) && bucket.take(1, begin).is_err());
+        bucket.owe(7, begin);
+        // 10 of 3, and one more.
+        assert_eq!(bucket.take(1, begin), Err(Duration::from_millis(800)));
+        assert!(bucket.take(1, begin + Duration::from_millis(800)).is_ok());
     }
 
     #[test]

@@ -12,6 +12,7 @@
 //! | `kind` | [`SecretKind`], [`Environment`] |
 //! | `text` | [`Text`]: bounded free text that cannot carry a token |
 //! | `clock` | [`Timestamp`], [`Clock`] |
+//! | `effort` | [`Effort`]: what a piece of work has cost so far |
 //! | `limits` | the bounds of everything |
 //!
 //! Every parser here refuses with [`Invalid`], whose message is a constant: a value that was refused may be a
@@ -21,6 +22,7 @@ mod action;
 mod bytes;
 mod causes;
 mod clock;
+mod effort;
 mod id;
 mod kind;
 pub mod limits;
@@ -33,6 +35,7 @@ pub use action::{Action, ActionSet};
 pub use bytes::SecretBytes;
 pub use causes::with_causes;
 pub use clock::{Clock, ClockWatch, FlooredClock, SystemClock, Timestamp};
+pub use effort::Effort;
 pub use id::{BindingId, NamespaceId, SecretId, SlotId, VaultId};
 pub use kind::{Environment, SecretKind};
 pub use name::{NamespaceName, PathPattern, RoleName, SecretName, SecretPath};

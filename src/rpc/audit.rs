@@ -1,27 +1,43 @@
 //! `AuditService`: reads the log's own files. Reading is itself on the record.
+//!
+//! A reading goes through many lines to find few. So few readings go on at once, others wait for their turn, and not for long;
+//! whoever asks pays for the lines that are looked at; and a reading whose caller is gone ends.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::timeout;
 use tonic::{Request, Response, Status};
 
-use super::door::Door;
+use super::bill::Bill;
+use super::door::{Door, caller};
 use super::field::{Fault, InField, optional, optional_time, prefix};
 use super::show;
 use crate::api::audit_service_server::AuditService;
 use crate::api::{self, Method};
-use crate::audit::{Decision, Entry, Filter, Order, Page, Reader};
+use crate::audit::{Decision, Entry, Filter, Order, Page, PageBounds, Reader};
 use crate::gate::{ScopeNamed, Unreleased};
 use crate::model::{SpiffeId, Text, limits};
 use crate::vault::{self, PageLimits};
 
+/// Readings at once.
+const READINGS: usize = 2;
+/// How long a call waits for its turn.
+const TURN: Duration = Duration::from_secs(2);
+/// Lines that are looked at for the worth of a call.
+const LINES_A_CALL: usize = 1_000;
+
 pub(super) struct Audit {
     door: Door,
     folder: PathBuf,
+    turns: Arc<Semaphore>,
 }
 
 impl Audit {
-    pub(super) const fn new(door: Door, folder: PathBuf) -> Self {
-        Self { door, folder }
+    pub(super) fn new(door: Door, folder: PathBuf) -> Self {
+        Self { door, folder, turns: Arc::new(Semaphore::new(READINGS)) }
     }
 }
 
@@ -86,12 +102,30 @@ fn cut(mut page: Page, most_bytes: usize) -> Page {
     page
 }
 
-/// Reading blocks: it is done apart.
-async fn read(folder: PathBuf, asked: Asked) -> Result<Unreleased<Page>, vault::Error> {
-    let work = move || Reader::open(&folder)?.page(&asked.filter, asked.order, asked.after, asked.page.items);
-    let bytes = asked.page.bytes;
-    let page = tokio::task::spawn_blocking(work).await.map_err(|_| vault::Error::Integrity("the audit log"))?;
-    page.map(|page| Unreleased::new(cut(page, bytes))).map_err(|error| {
+/// Waits for a turn to read.
+async fn turn(turns: Arc<Semaphore>, door: &Door) -> Result<OwnedSemaphorePermit, vault::Error> {
+    let turn = timeout(TURN, turns.acquire_owned()).await.ok().and_then(Result::ok);
+    turn.ok_or_else(|| {
+        door.count_refused("audit_busy");
+        vault::Error::TooMany("readings of the audit log")
+    })
+}
+
+/// Reading blocks: it is done apart. It keeps its turn until it ends, even if nobody waits for it any more.
+async fn read(turn: OwnedSemaphorePermit, folder: PathBuf, asked: Asked, bill: Bill) -> Result<Unreleased<Page>, vault::Error> {
+    let Asked { filter, order, after, page, .. } = asked;
+    // A line is longer than what the message has of it, but hardly twice as long.
+    let bounds = PageBounds { entries: page.items, bytes: 2 * page.bytes };
+    let (answer, answered) = oneshot::channel();
+    tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        let is_wanted = || !answer.is_closed();
+        let read = Reader::open(&folder).and_then(|log| log.page(&filter, order, after, bounds, bill.effort(), is_wanted));
+        drop(bill);
+        let _ = answer.send(read.map(|read| cut(read, page.bytes)));
+    });
+    let read = answered.await.map_err(|_| vault::Error::Integrity("the audit log"))?;
+    read.map(Unreleased::new).map_err(|error| {
         tracing::error!(%error, "the audit log cannot be read");
         vault::Error::Integrity("the audit log")
     })
@@ -103,13 +137,15 @@ impl AuditService for Audit {
         &self,
         request: Request<api::ListAuditEntriesRequest>,
     ) -> Result<Response<api::ListAuditEntriesResponse>, Status> {
+        let bill = Bill::new(&caller(&request)?, LINES_A_CALL);
         let (call, mut asked) = self
             .door
             .understand(Method::ListAuditEntries, request, |message, _| asked(&message, self.door.page(message.page_size)?))
             .await?;
         let scope = std::mem::replace(&mut asked.scope, ScopeNamed(None));
-        let folder = self.folder.clone();
-        let page = self.door.run(call, scope, move |_, _| read(folder, asked)).await?;
+        let (door, turns, folder) = (self.door.clone(), self.turns.clone(), self.folder.clone());
+        let page =
+            self.door.run(call, scope, move |_, _| async move { read(turn(turns, &door).await?, folder, asked, bill).await }).await?;
         Ok(Response::new(api::ListAuditEntriesResponse {
             entries: page.entries.into_iter().map(show::entry).collect(),
             next_page_token: page.next.map_or_else(String::new, |next| next.to_string()),

@@ -44,9 +44,9 @@ impl Batch {
         Ok(Self { names, versions })
     }
 
-    /// Each item is worth a call; the first is that of the batch itself.
-    pub(super) fn more_calls(&self) -> u32 {
-        u32::try_from(self.names.len()).unwrap_or(u32::MAX).saturating_sub(1)
+    /// Each item is worth a call, and what the words in its entry are; the first is that of the batch itself.
+    pub(super) fn more_calls(&self, call: &Call) -> u32 {
+        u32::try_from(self.names.len()).unwrap_or(u32::MAX).saturating_sub(1).saturating_mul(1 + call.worth_of_words())
     }
 
     pub(super) async fn reveal(self, door: &Door, call: Call) -> Result<api::RevealBatchResponse, Status> {

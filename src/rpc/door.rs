@@ -43,16 +43,20 @@ impl Door {
         }
     }
 
-    /// Who calls what, and what the message means. A message that means nothing is refused, and on record.
+    /// Who calls what, and what the message means. A message that means nothing is refused, and on record. Long words of the
+    /// caller's are paid for.
     pub(super) async fn understand<M, T>(
         &self,
         method: Method,
         request: Request<M>,
         parse: impl FnOnce(M, &mut Call) -> Result<T, Fault>,
     ) -> Result<(Call, T), Status> {
-        let mut call = Call::new(method, caller(&request)?.peer);
+        let Caller { peer, standing, .. } = caller(&request)?;
+        let mut call = Call::new(method, peer);
         call.correlation = correlation(request.metadata().as_ref());
-        match parse(request.into_inner(), &mut call) {
+        let meant = parse(request.into_inner(), &mut call);
+        standing.owe(call.worth_of_words());
+        match meant {
             Ok(meant) => Ok((call, meant)),
             Err(fault) => {
                 self.gate.refuse_invalid(&call, fault.field).await;
@@ -91,6 +95,11 @@ impl Door {
     /// Charges a call that is worth so many more.
     pub(super) fn charge(&self, caller: &Caller, call: &Call, more: u32) -> Result<(), Status> {
         caller.standing.charge(more).map_err(|too_much| refuse_too_much(&self.gate, &caller.peer, Some(call.method), too_much))
+    }
+
+    /// Counts a call that was refused before anything was done for it. `why` is one word.
+    pub(super) fn count_refused(&self, why: &'static str) {
+        self.gate.refusals().count(why);
     }
 
     /// How long a page is to be.

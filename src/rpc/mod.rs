@@ -10,6 +10,7 @@ mod access;
 mod answer;
 mod audit;
 mod batch;
+mod bill;
 mod door;
 mod field;
 mod front;

@@ -3,6 +3,7 @@
 use tonic::{Request, Response, Status};
 
 use super::batch::Batch;
+use super::bill::Bill;
 use super::door::{Door, caller};
 use super::field::{Fault, InField, expiry, label_keys, labels, optional_time, parsed, prefix, reason, request_id, ticket, token_details};
 use super::show;
@@ -17,6 +18,9 @@ pub(super) struct Secrets {
     door: Door,
     watches: Watches,
 }
+
+/// Rows that a list opens for the worth of a call. Each is a decryption, as a reveal is.
+const ROWS_A_CALL: usize = 16;
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -133,7 +137,7 @@ impl SecretService for Secrets {
     async fn reveal_batch(&self, request: Request<api::RevealBatchRequest>) -> Answer<api::RevealBatchResponse> {
         let caller = caller(&request)?;
         let (call, batch) = self.door.understand(Method::RevealBatch, request, Batch::parse).await?;
-        self.door.charge(&caller, &call, batch.more_calls())?;
+        self.door.charge(&caller, &call, batch.more_calls(&call))?;
         batch.reveal(&self.door, call).await.map(Response::new)
     }
 
@@ -145,6 +149,7 @@ impl SecretService for Secrets {
     }
 
     async fn list_secrets(&self, request: Request<api::ListSecretsRequest>) -> Answer<api::ListSecretsResponse> {
+        let bill = Bill::new(&caller(&request)?, ROWS_A_CALL);
         let (call, (below, items, token)) = self
             .door
             .understand(Method::ListSecrets, request, |message, _| {
@@ -152,25 +157,34 @@ impl SecretService for Secrets {
                 Ok((Below { namespace, prefix }, self.door.page(message.page_size)?, message.page_token))
             })
             .await?;
-        let page = self.door.run(call, below, move |vault, permit| async move { vault.open()?.list(permit, items, &token).await }).await?;
+        let effort = bill.effort().clone();
+        let page = self
+            .door
+            .run(call, below, move |vault, permit| async move { vault.open()?.list(permit, items, &token, &effort).await })
+            .await?;
         let secrets = page.items.into_iter().map(show::secret).collect();
         Ok(Response::new(api::ListSecretsResponse { secrets, next_page_token: page.next_page_token }))
     }
 
     async fn list_secret_versions(&self, request: Request<api::ListSecretVersionsRequest>) -> Answer<api::ListSecretVersionsResponse> {
+        let bill = Bill::new(&caller(&request)?, ROWS_A_CALL);
         let (call, (name, items, token)) = self
             .door
             .understand(Method::ListSecretVersions, request, |message, _| {
                 Ok((parsed::<SecretName>(&message.name, "name")?, self.door.page(message.page_size)?, message.page_token))
             })
             .await?;
-        let page =
-            self.door.run(call, name, move |vault, permit| async move { vault.open()?.versions(permit, items, &token).await }).await?;
+        let effort = bill.effort().clone();
+        let page = self
+            .door
+            .run(call, name, move |vault, permit| async move { vault.open()?.versions(permit, items, &token, &effort).await })
+            .await?;
         let versions = page.items.into_iter().map(show::version).collect();
         Ok(Response::new(api::ListSecretVersionsResponse { versions, next_page_token: page.next_page_token }))
     }
 
     async fn find_secrets(&self, request: Request<api::FindSecretsRequest>) -> Answer<api::FindSecretsResponse> {
+        let bill = Bill::new(&caller(&request)?, ROWS_A_CALL);
         let (call, (namespace, provider, subject)) = self
             .door
             .understand(Method::FindSecrets, request, |message, call| {
@@ -181,9 +195,10 @@ impl SecretService for Secrets {
             })
             .await?;
         let below = Below { namespace, prefix: Vec::new() };
+        let effort = bill.effort().clone();
         let found = self
             .door
-            .run(call, below, move |vault, permit| async move { vault.open()?.find_tokens(permit, &provider, &subject).await })
+            .run(call, below, move |vault, permit| async move { vault.open()?.find_tokens(permit, &provider, &subject, &effort).await })
             .await?;
         Ok(Response::new(api::FindSecretsResponse { secrets: found.into_iter().map(show::secret).collect() }))
     }

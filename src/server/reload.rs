@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::parts::{Parts, note_in_force};
@@ -73,7 +73,7 @@ impl Reload {
                 () = asked.notified() => true,
             };
             let config = self.config.clone();
-            let Ok(found) = tokio::task::spawn_blocking(move || marks(&config)).await else { continue };
+            let Some(found) = apart(move || marks(&config)).await else { continue };
             let moving = found != self.in_force;
             self.in_force = found;
             if forced || (changed && !moving) {
@@ -88,10 +88,10 @@ impl Reload {
     async fn read_again(&self) {
         let (config, clock, live) = (self.config.clone(), self.clock.clone(), self.live.clone());
         let read = move || tls::load_tls(&config, clock).and_then(|tls| live.replace(tls));
-        let refused = match tokio::task::spawn_blocking(read).await {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(with_causes(&error)),
-            Err(_) => Some("the files could not be read".to_owned()),
+        let refused = match apart(read).await {
+            Some(Ok(())) => None,
+            Some(Err(error)) => Some(with_causes(&error)),
+            None => Some("the files could not be read".to_owned()),
         };
         match &refused {
             None => tracing::info!("certificates and revocation lists were read again and are in force"),
@@ -117,5 +117,30 @@ impl Reload {
         }
         self.audit.append(draft).await?;
         note_in_force(&self.audit, &self.vault, &self.live).await
+    }
+}
+
+/// Does it on a thread of its own: what keeps the revoked out waits for no place among the work that callers have asked for.
+/// `None` if it did not come to an end.
+async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (done, result) = oneshot::channel();
+    let work = move || drop(done.send(work()));
+    std::thread::Builder::new().name("reload".to_owned()).spawn(work).ok()?;
+    result.await.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_waits_for_nobody_elses_work() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build().expect("a runtime");
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        runtime.spawn_blocking(move || ended.recv());
+        let found = runtime.block_on(async { tokio::time::timeout(Duration::from_secs(10), apart(|| 7)).await });
+        assert_eq!(found.ok().flatten(), Some(7));
+        drop(end);
+        assert_eq!(runtime.block_on(apart(|| -> u8 { std::panic::resume_unwind(Box::new(())) })), None);
     }
 }

@@ -8,6 +8,7 @@
 //! | `canary` | a token in every field of every call, searched for in everything written and answered |
 //! | `cli` | the program as people and scripts use it |
 //! | `clock` | a clock that is a year ahead or behind |
+//! | `costs` | calls that look at much: paid for, in turns, in little memory |
 //! | `crowd` | how many may connect and call, in all and of one principal; how a server ends |
 //! | `deploy` | the units, the container file and the firewall in `deploy/` |
 //! | `disks` | each call to a disk fails once |
@@ -54,6 +55,7 @@ mod boundaries;
 mod canary;
 mod cli;
 mod clock;
+mod costs;
 mod crowd;
 mod deploy;
 mod disks;

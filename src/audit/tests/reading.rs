@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::model::{Action, Class, Principal};
+use crate::model::{Action, Class, Effort, Principal};
 
 /// 200 entries, one a minute from 08:00, over several segments.
 async fn log_of_many(folder: &Path) -> Arc<AuditLog> {
@@ -39,6 +39,7 @@ async fn filters_pages_and_orders_agree_with_a_plain_look_at_everything() {
     assert!(everything.len() == 200 && log.status().segments > 3);
     let time = |text: &str| Timestamp::parse(text).ok();
     type Wanted = fn(&Entry) -> bool;
+    let seven = PageBounds { entries: 7, bytes: usize::MAX };
     let cases: Vec<(Filter, Wanted)> = vec![
         (Filter::default(), |_| true),
         (Filter { after_sequence: Some(190), ..Filter::default() }, |entry| entry.sequence > 190),
@@ -65,7 +66,7 @@ async fn filters_pages_and_orders_agree_with_a_plain_look_at_everything() {
             assert_eq!(sequences(&reader, &filter, order), expected, "{filter:?} {order:?}");
             let (mut paged, mut after) = (Vec::new(), None);
             loop {
-                let page = reader.page(&filter, order, after, 7).expect("undamaged");
+                let page = reader.page(&filter, order, after, seven, &Effort::default(), || true).expect("undamaged");
                 assert!(page.entries.len() <= 7);
                 paged.extend(page.entries.iter().map(|entry| entry.sequence));
                 after = page.next;
@@ -76,6 +77,34 @@ async fn filters_pages_and_orders_agree_with_a_plain_look_at_everything() {
             assert_eq!(paged, expected, "{filter:?} {order:?} by pages");
             expected.reverse();
         }
+    }
+}
+
+#[tokio::test]
+async fn a_page_ends_at_its_bounds_and_when_nobody_waits_for_it_and_its_effort_is_known() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (log, _) = open(folder.path());
+    for number in 0..2_000 {
+        log.append(read_draft(number)).await.expect("written");
+    }
+    let reader = Reader::open(folder.path()).expect("listed");
+    let nobody = Filter { method: Some("None".into()), ..Filter::default() };
+    for order in [Order::OldestFirst, Order::NewestFirst] {
+        let (all, effort) = (PageBounds { entries: 5_000, bytes: usize::MAX }, Effort::default());
+        let page = reader.page(&nobody, order, None, all, &effort, || true).expect("undamaged");
+        assert!(page.entries.is_empty() && page.next.is_none());
+        assert!((2_000..2_100).contains(&effort.so_far()), "2,000, and what was passed over: {effort:?}");
+
+        let (asked, effort) = (AtomicU64::new(0), Effort::default());
+        let is_wanted = || asked.fetch_add(1, Ordering::Relaxed) < 2;
+        let page = reader.page(&nobody, order, None, all, &effort, is_wanted).expect("undamaged");
+        assert!(page.next.is_some() && effort.so_far() < 600, "it went on for nobody: {effort:?}");
+
+        let few = PageBounds { bytes: 1_000, ..all };
+        let page = reader.page(&Filter::default(), order, None, few, &Effort::default(), || true).expect("undamaged");
+        assert!((2..20).contains(&page.entries.len()), "{}", page.entries.len());
+        let rest = reader.page(&Filter::default(), order, page.next, all, &Effort::default(), || true).expect("undamaged");
+        assert_eq!(page.entries.len() + rest.entries.len(), 2_000);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Finding secrets: below a prefix, or by provider and subject. What is found is shown only if its own path may be.
 
 use crate::gate::{BelowAt, Permit, Unreleased};
-use crate::model::{SecretName, Text, limits};
+use crate::model::{Effort, SecretName, Text, limits};
 use crate::storage::{Key, PageSize, Row};
 
 use super::super::namespace::Namespace;
@@ -16,15 +16,23 @@ use super::row::Head;
 /// Rows that one call looks at, so that a caller who may see little does not scan the whole namespace: the page then
 /// ends early, with a token to go on.
 const ROWS_LOOKED_AT: usize = 4 * limits::PAGE_ITEMS;
+/// Rows that are opened before others get their turn on this thread: a third of a millisecond.
+const ROWS_A_TURN: usize = 64;
 /// Secrets that one look-up returns: those that were stored first, so that a copy planted later hides none of them.
 const FOUND: usize = 64;
 
 impl Open {
-    /// The secrets below the permit's prefix, in the order of their keyed hashes.
+    /// The secrets below the permit's prefix, in the order of their keyed hashes. Each row that is opened is added to `effort`.
     ///
     /// # Errors
     /// A page token of another list, [`Error::Integrity`].
-    pub async fn list(&self, permit: Permit<BelowAt>, page: PageLimits, page_token: &str) -> Result<Unreleased<Page<SecretInfo>>, Error> {
+    pub async fn list(
+        &self,
+        permit: Permit<BelowAt>,
+        page: PageLimits,
+        page_token: &str,
+        effort: &Effort,
+    ) -> Result<Unreleased<Page<SecretInfo>>, Error> {
         let below = permit.granted();
         let namespace = self.namespace(below.namespace)?;
         let prefix_key = head_key(&namespace, &below.prefix)?;
@@ -40,6 +48,7 @@ impl Open {
             let found = self.rows.store.scan(&prefix_key, after.as_ref(), wanted).await?;
             looked_at += found.rows.len();
             for (key, row) in &found.rows {
+                row_opened(effort).await;
                 let info = self.visible(&permit, &namespace, key, row)?;
                 bytes += info.as_ref().map_or(0, Shown::shown_bytes);
                 if bytes > page.bytes && !items.is_empty() {
@@ -69,7 +78,7 @@ impl Open {
         Ok(Unreleased::new(Page { items, next_page_token }))
     }
 
-    /// The access tokens of that provider and subject.
+    /// The access tokens of that provider and subject. Each row that is opened is added to `effort`.
     ///
     /// # Errors
     /// [`Error::Integrity`].
@@ -78,6 +87,7 @@ impl Open {
         permit: Permit<BelowAt>,
         provider: &Text<{ limits::TOKEN_FIELD_BYTES }>,
         subject: &Text<{ limits::TOKEN_FIELD_BYTES }>,
+        effort: &Effort,
     ) -> Result<Unreleased<Vec<SecretInfo>>, Error> {
         let namespace = self.namespace(permit.granted().namespace)?;
         let prefix = lookup_prefix(&namespace.keys(), namespace.info.id, provider.as_str(), subject.as_str())?;
@@ -85,6 +95,7 @@ impl Open {
         let lookups = self.rows.store.scan(&prefix, None, PageSize::MAX).await?;
         let mut found = Vec::new();
         for (lookup, target) in &lookups.rows {
+            row_opened(effort).await;
             let key = Key::new(target.value.to_vec()).map_err(|_| Error::Integrity("a look-up row"))?;
             let row = self.rows.row(&key).await?.ok_or(Error::Integrity("a look-up row"))?;
             let info = self.visible(&permit, &namespace, &key, &row)?;
@@ -123,6 +134,13 @@ impl Open {
     }
 }
 
+/// Counts a row that is about to be opened, and lets others have their turn every so often.
+pub(super) async fn row_opened(effort: &Effort) {
+    if effort.add(1).is_multiple_of(ROWS_A_TURN) {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// The name in the metadata, which must be the one whose key the row lies under.
 pub(super) fn checked_name(place: &Place, below: &BelowAt, meta: &SecretMeta) -> Result<SecretName, Error> {
     let path: crate::model::SecretPath = meta.path.parse().map_err(|_| Error::Integrity("a secret's name"))?;
@@ -135,4 +153,27 @@ pub(super) fn checked_name(place: &Place, below: &BelowAt, meta: &SecretMeta) ->
 /// The key of the head of a path, or of all heads below a prefix.
 pub(super) fn head_key(namespace: &Namespace, segments: impl IntoIterator<Item: AsRef<str>, IntoIter: Clone>) -> Result<Key, Error> {
     Key::new(namespace.keys().keyring.index_key().head_key(namespace.info.id, segments)).map_err(|_| Error::Integrity("a head's key"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn others_have_their_turn_while_many_rows_are_opened() {
+        let turns = Effort::default();
+        let others = turns.clone();
+        let other = tokio::spawn(async move {
+            loop {
+                others.add(1);
+                tokio::task::yield_now().await;
+            }
+        });
+        let effort = Effort::default();
+        for _ in 0..1_000 {
+            row_opened(&effort).await;
+        }
+        other.abort();
+        assert_eq!((effort.so_far(), turns.so_far()), (1_000, 1_000 / ROWS_A_TURN));
+    }
 }

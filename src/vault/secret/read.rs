@@ -3,13 +3,14 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::gate::{Permit, SecretAt, Unreleased};
-use crate::model::{SecretBytes, SecretId, Timestamp};
+use crate::model::{Effort, SecretBytes, SecretId, Timestamp};
 use crate::storage::{PageSize, Revision, Row};
 
 use super::super::page::{Page, PageLimits, Shown};
 use super::super::record::{SecretMeta, State, time};
 use super::super::{Error, Open};
 use super::head::{ABSENT, Place};
+use super::list::row_opened;
 use super::row::{self, Head};
 use super::{SecretInfo, create};
 
@@ -136,7 +137,7 @@ impl Open {
         Ok(Unreleased::new(info).version(version))
     }
 
-    /// The versions that are still there, the newest first.
+    /// The versions that are still there, the newest first. Each row that is opened is added to `effort`.
     ///
     /// # Errors
     /// [`Error::Absent`], [`Error::Integrity`], a page token of another list.
@@ -145,6 +146,7 @@ impl Open {
         permit: Permit<SecretAt>,
         limits: PageLimits,
         page_token: &str,
+        effort: &Effort,
     ) -> Result<Unreleased<Page<VersionInfo>>, Error> {
         let at = permit.granted();
         let place = self.place(at)?;
@@ -154,6 +156,7 @@ impl Open {
         // At most 1,000 versions are kept: one scan.
         let page = self.rows.store.scan(&row::versions_prefix(at.namespace, head.secret), None, PageSize::MAX).await?;
         for (key, row) in page.rows.iter().rev() {
+            row_opened(effort).await;
             let older = older(row, head.secret, row::version_number(key)?)?;
             let meta = place.open_meta(self, &older)?;
             Place::check_path(&meta, &at.name.path)?;

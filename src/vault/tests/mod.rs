@@ -23,8 +23,8 @@ use crate::crypto::{Random, RandomFailed, SystemRandom};
 use crate::gate::{Below, BindingNamed, Call, Gate, Permit, Refusal, Resource, ScopeNamed, Unreleased, WholeVault};
 use crate::identity::Peer;
 use crate::model::{
-    Action, ActionSet, BindingId, Class, Clock, Environment, PathPattern, Principal, SecretBytes, SecretName, SpiffeId, SystemClock, Text,
-    Timestamp, VaultId,
+    Action, ActionSet, BindingId, Class, Clock, Effort, Environment, PathPattern, Principal, SecretBytes, SecretName, SpiffeId,
+    SystemClock, Text, Timestamp, VaultId,
 };
 use crate::seal::{Argon2Parameters, Passphrase};
 use crate::storage::{self, Batch, CommitError, Condition, Key, MemoryStore, PageSize, Revision, Row, Store, StoreError, StoreStatus};
@@ -343,7 +343,7 @@ impl Fixture {
     async fn versions(&self, at: &str) -> Result<Vec<u64>, Error> {
         let all = PageLimits { items: 100, bytes: usize::MAX };
         let page = self.run(owner(), Method::ListSecretVersions, name(at), move |vault, permit| async move {
-            vault.open()?.versions(permit, all, "").await
+            vault.open()?.versions(permit, all, "", &Effort::default()).await
         });
         Ok(page.await?.items.iter().map(|info| info.version).collect())
     }
@@ -352,7 +352,7 @@ impl Fixture {
         let (provider, subject) = (Text::parse("wepay").expect("valid"), Text::parse(subject).expect("valid"));
         let below = Below { namespace: "shop".parse().expect("valid"), prefix: Vec::new() };
         self.run(owner(), Method::FindSecrets, below, |vault, permit| async move {
-            vault.open()?.find_tokens(permit, &provider, &subject).await
+            vault.open()?.find_tokens(permit, &provider, &subject, &Effort::default()).await
         })
         .await
     }
