@@ -1,11 +1,11 @@
 //! Revocation lists, as far as they are kept track of: whose, which number, how long they are good. And the highest numbers
 //! ever seen, below which no list is believed: an older one, still within its time, would let back in whoever a newer one
-//! keeps out.
+//! keeps out. A number stays when its list is taken away: else whoever can take one away could bring an older one in its place.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-use x509_parser::prelude::CertificateRevocationList;
+use x509_parser::prelude::{CertificateRevocationList, X509Name};
 
 use super::IdentityError;
 use crate::crypto::sha256;
@@ -13,6 +13,8 @@ use crate::model::{Timestamp, TrustDomain};
 
 /// Most lists of all trust domains together: what one entry of the audit log can hold the numbers of.
 pub(super) const LISTS_MAX: usize = 100;
+/// Most issuers whose numbers are kept, those included that have no list any more.
+const ISSUERS_MAX: usize = 120;
 /// Longest list number (RFC 5280, section 5.2.3).
 const NUMBER_BYTES: usize = 20;
 
@@ -38,7 +40,8 @@ pub struct ListNumber {
     hex: String,
 }
 
-/// The highest number seen of each list's issuer. As text, and read back from it, it stands in the audit log.
+/// The highest number seen of each list's issuer, whether it still has a list or not. As text, and read back from it, it
+/// stands in the audit log.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct HighestLists(BTreeMap<String, ListNumber>);
 
@@ -47,13 +50,18 @@ impl RevocationList {
         let end = list.next_update().ok_or("a revocation list has no nextUpdate: make it with one")?;
         let number =
             list.crl_number().ok_or("a revocation list has no crlNumber, so an older one could take its place: make it with one")?;
-        let name = list.issuer().iter_common_name().next().and_then(|name| name.as_str().ok());
-        let issuer = name.map_or_else(|| list.issuer().to_string(), str::to_owned).chars().take(64).collect();
         // Two domains may have CAs of one name.
         let key = hex::encode(&sha256(&[domain.as_str().as_bytes(), &[0], list.issuer().as_raw()].concat())[..8]);
         let number = ListNumber::parse(&number.to_str_radix(16)).ok_or("the crlNumber of a revocation list has more than 20 bytes")?;
+        let issuer = for_people(list.issuer());
         Ok(Self { domain: domain.clone(), issuer, number, next_update: super::leaf::timestamp(end.timestamp()), key })
     }
+}
+
+/// A CA's common name, or its whole name where it has none: at most 64 characters.
+pub(super) fn for_people(name: &X509Name<'_>) -> String {
+    let common = name.iter_common_name().next().and_then(|name| name.as_str().ok());
+    common.map_or_else(|| name.to_string(), str::to_owned).chars().take(64).collect()
 }
 
 impl ListNumber {
@@ -82,16 +90,21 @@ impl HighestLists {
         text.split_ascii_whitespace().map(pair).collect::<Option<_>>().map(Self)
     }
 
-    /// Refuses a list that is older than one seen before; otherwise these numbers are seen as well, and those of lists that
-    /// are configured no more are forgotten.
+    /// Refuses a list that is older than one seen before; otherwise these numbers are seen as well. Those of issuers that have
+    /// no list here stay. The lists' signatures were verified before ([`TrustAnchor::new`](super::TrustAnchor::new)): a forged
+    /// number would keep the true list out for ever.
     pub(super) fn admit(&mut self, lists: &[RevocationList]) -> Result<(), IdentityError> {
+        let mut seen = self.0.clone();
         for list in lists {
-            if let Some(highest) = self.0.get(&list.key).filter(|highest| **highest > list.number) {
+            if let Some(highest) = seen.insert(list.key.clone(), list.number.clone()).filter(|highest| *highest > list.number) {
                 let (domain, issuer) = (list.domain.clone(), list.issuer.clone());
-                return Err(IdentityError::OlderList { domain, issuer, number: list.number.clone(), highest: highest.clone() });
+                return Err(IdentityError::OlderList { domain, issuer, number: list.number.clone(), highest });
             }
         }
-        self.0 = lists.iter().map(|list| (list.key.clone(), list.number.clone())).collect();
+        if seen.len() > ISSUERS_MAX {
+            return Err(IdentityError::TooManyIssuers(seen.len()));
+        }
+        self.0 = seen;
         Ok(())
     }
 }
@@ -134,6 +147,33 @@ mod tests {
         assert_eq!(highest, seen);
     }
 
+    // immune: row-65
+    #[test]
+    fn an_issuer_whose_list_is_taken_away_is_not_forgotten() {
+        let mut highest = HighestLists::default();
+        highest.admit(&[list("root", "1"), list("middle", "9")]).expect("the first");
+        highest.admit(&[list("root", "2")]).expect("one of them");
+        highest.admit(&[]).expect("none of them");
+        // Nor after a restart.
+        let mut highest = HighestLists::parse(&highest.to_string()).expect("kept");
+        for older in [list("middle", "8"), list("root", "1")] {
+            assert!(matches!(highest.admit(&[older]), Err(IdentityError::OlderList { .. })));
+        }
+        highest.admit(&[list("root", "2"), list("middle", "9")]).expect("the newest");
+    }
+
+    #[test]
+    fn there_is_room_for_so_many_issuers_and_the_next_changes_nothing() {
+        let mut highest = HighestLists::default();
+        for issuer in 0..ISSUERS_MAX {
+            highest.admit(&[list(&issuer.to_string(), "1")]).expect("room");
+        }
+        let seen = highest.clone();
+        assert!(matches!(highest.admit(&[list("one more", "1")]), Err(IdentityError::TooManyIssuers(_))));
+        assert_eq!(highest, seen);
+        highest.admit(&[list("0", "2")]).expect("a known one");
+    }
+
     #[test]
     fn they_come_back_out_of_their_text() {
         let mut highest = HighestLists::default();
@@ -145,7 +185,7 @@ mod tests {
 
     #[test]
     fn the_most_of_them_fit_into_an_entry_of_the_log() {
-        let lists: Vec<_> = (0..LISTS_MAX).map(|number| list(&format!("{number:016x}"), &"f".repeat(2 * NUMBER_BYTES))).collect();
+        let lists: Vec<_> = (0..ISSUERS_MAX).map(|number| list(&format!("{number:016x}"), &"f".repeat(2 * NUMBER_BYTES))).collect();
         let mut highest = HighestLists::default();
         highest.admit(&lists).expect("the first");
         assert!(highest.to_string().len() + 1_024 < crate::audit::LINE_BYTES);

@@ -44,7 +44,7 @@ impl LiveTls {
     /// Puts it in force. `highest` is what is known of revocation lists from before.
     ///
     /// # Errors
-    /// [`IdentityError::OlderList`].
+    /// [`IdentityError::OlderList`], [`IdentityError::TooManyIssuers`].
     pub fn new(tls: ServerTls, mut highest: HighestLists) -> Result<Self, IdentityError> {
         highest.admit(tls.lists())?;
         let highest = Mutex::new(highest);
@@ -54,7 +54,7 @@ impl LiveTls {
     /// Replaces it for new connections and for open ones at once: whoever is revoked, or whose CA has gone, is cut off.
     ///
     /// # Errors
-    /// [`IdentityError::OlderList`]: then the one in force stays.
+    /// [`IdentityError::OlderList`], [`IdentityError::TooManyIssuers`]: then the one in force stays.
     pub fn replace(&self, tls: ServerTls) -> Result<(), IdentityError> {
         let mut highest = locked(&self.highest);
         highest.admit(tls.lists())?;

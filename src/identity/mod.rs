@@ -84,6 +84,28 @@ pub enum IdentityError {
         /// What is wrong, and what to do.
         why: &'static str,
     },
+    /// A CA without its revocation list: nobody could tell whom it has taken back.
+    #[error(
+        "the CA {issuer} of trust domain {domain} has no revocation list: put its newest one back, or make one, even if empty (e.g. \
+         `openssl ca -gencrl`); from a CA that is trusted no longer take away the certificate as well"
+    )]
+    NoList {
+        /// Whose members it certifies.
+        domain: TrustDomain,
+        /// Which CA.
+        issuer: String,
+    },
+    /// A revocation list whose signature cannot be checked: whoever made it could be anybody.
+    #[error(
+        "the revocation list of {issuer} in trust domain {domain} cannot be checked: its CA's certificate is not among the domain's \
+         `roots`; add it there, also if it is an intermediate CA's, or take the list away"
+    )]
+    UncheckedList {
+        /// Whose members it is for.
+        domain: TrustDomain,
+        /// Who is said to have made it.
+        issuer: String,
+    },
     /// A revocation list older than one that was in force: it would let back in whoever was revoked since.
     #[error(
         "the revocation list of {issuer} in trust domain {domain} has number {number}, but number {highest} (hex) has been seen: \
@@ -104,6 +126,12 @@ pub enum IdentityError {
         "{0} revocation lists are configured, but at most 100 can be kept track of: use short-lived certificates in some trust domains"
     )]
     TooManyLists(usize),
+    /// More CAs have had revocation lists than can be kept track of.
+    #[error(
+        "{0} CAs have had a revocation list since the audit log began, but the numbers of at most 120 can be kept: keep the old log \
+         and start with an empty audit folder"
+    )]
+    TooManyIssuers(usize),
     /// One trust domain has two anchors, so that its class would be a matter of chance.
     #[error("trust domain {0} has more than one anchor")]
     TwoAnchors(TrustDomain),

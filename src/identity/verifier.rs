@@ -28,6 +28,8 @@ pub struct SpiffeVerifier {
 struct Anchor {
     class: Class,
     chains: Arc<dyn ClientCertVerifier>,
+    /// A client may leave these out of its chain.
+    intermediates: Vec<CertificateDer<'static>>,
     max_lifetime: Option<Duration>,
 }
 
@@ -79,14 +81,15 @@ impl SpiffeVerifier {
         if anchor.max_lifetime.is_some_and(|longest| said.not_after.since(said.not_before) > longest) {
             return Err(Refusal::TooLongLived);
         }
-        anchor.chains.verify_client_cert(leaf, intermediates, now).map_err(|error| Refusal::from(&error))?;
+        let between: Vec<_> = intermediates.iter().chain(&anchor.intermediates).map(|ca| CertificateDer::from(&**ca)).collect();
+        anchor.chains.verify_client_cert(leaf, &between, now).map_err(|error| Refusal::from(&error))?;
         Ok((said, anchor.class))
     }
 }
 
 impl Anchor {
     fn build(anchor: TrustAnchor, provider: &Arc<CryptoProvider>) -> Result<Self, IdentityError> {
-        let TrustAnchor { domain, class, roots, revocation, .. } = anchor;
+        let TrustAnchor { domain, class, roots, intermediates, revocation, .. } = anchor;
         let refused = |why| IdentityError::Anchor { domain: domain.clone(), why };
         let mut store = RootCertStore::empty();
         for root in roots {
@@ -100,7 +103,7 @@ impl Anchor {
             Revocation::ShortLived { max_lifetime } => (builder, Some(max_lifetime)),
         };
         let chains = builder.build().map_err(|_| refused("a revocation list is of a kind that cannot be used"))?;
-        Ok(Self { class, chains, max_lifetime })
+        Ok(Self { class, chains, intermediates, max_lifetime })
     }
 }
 

@@ -3,13 +3,19 @@
 use std::sync::LazyLock;
 
 use proptest::prelude::*;
-use rcgen::{KeyPair, SigningKey};
+use rcgen::{
+    CertificateParams, CrlDistributionPoint, ExtendedKeyUsagePurpose, Issuer, KeyPair, KeyUsagePurpose, SanType, SerialNumber, SigningKey,
+};
+use rustls_pki_types::{CertificateDer, UnixTime};
 
 use super::*;
 
 const SEQUENCE: u8 = 0x30;
 const BIT_STRING: u8 = 0x03;
 const EXTENSIONS: u8 = 0xa0;
+const CONTEXT_0: u8 = 0xa0;
+const URI: u8 = 0x86;
+const OCTET_STRING: u8 = 0x04;
 /// issuingDistributionPoint (RFC 5280, section 5.2.5), critical, whose onlySomeReasons is a BIT STRING without a bit.
 const NO_REASONS_AT_ALL: &[u8] = b"\x30\x0f\x06\x03\x55\x1d\x1c\x01\x01\xff\x04\x05\x30\x03\x83\x01\x00";
 
@@ -75,6 +81,46 @@ fn a_list_for_no_reasons_at_all_is_refused_without_panic() {
     assert!(read(&world.workloads, unknown).is_ok());
     let refused = read(&world.workloads, with_extension(&world.workloads, &good, NO_REASONS_AT_ALL)).map(drop);
     assert!(refused.expect_err("of no use").to_string().contains("of a kind that cannot be used"));
+}
+
+/// issuingDistributionPoint (RFC 5280, section 5.2.5), critical, whose distributionPoint is this URI.
+fn of_point(uri: &str) -> Vec<u8> {
+    let name = element(CONTEXT_0, &element(CONTEXT_0, &element(URI, uri.as_bytes())));
+    let value = element(OCTET_STRING, &element(SEQUENCE, &name));
+    element(SEQUENCE, &[b"\x06\x03\x55\x1d\x1c\x01\x01\xff", value.as_slice()].concat())
+}
+
+/// A backend's leaf whose list is found at each of these.
+fn leaf_with_points(authority: &Authority, serial: u8, points: &[&str]) -> CertificateDer<'static> {
+    let key = KeyPair::from_pem(&authority.key_pem()).expect("an authority's key");
+    let issuer = Issuer::from_ca_cert_der(authority.certificate(), key).expect("a CA");
+    let mut parameters = CertificateParams::default();
+    parameters.serial_number = Some(SerialNumber::from(vec![serial]));
+    parameters.subject_alt_names = vec![SanType::URI(BACKEND.try_into().expect("ASCII"))];
+    parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    parameters.crl_distribution_points = points.iter().map(|&uri| CrlDistributionPoint { uris: vec![uri.to_owned()] }).collect();
+    parameters.signed_by(&KeyPair::generate().expect("generated"), &issuer).expect("signed").der().clone()
+}
+
+// immune: row-6
+/// A reader that goes by a leaf's first point alone takes the list of the second for another one's (RUSTSEC-2026-0049).
+#[test]
+fn a_list_counts_at_each_point_that_a_leaf_names() {
+    const POINTS: [&str; 2] = ["http://lists.shop.example/first", "http://lists.shop.example/second"];
+    let world = World::new();
+    let (revoked, good) = (leaf_with_points(&world.workloads, 0x51, &POINTS), leaf_with_points(&world.workloads, 0x52, &POINTS));
+    let list = list(&world.workloads, &["51"], now().plus(HOUR));
+    let judge = |point: &str, leaf: &CertificateDer<'_>| {
+        let verifier = read(&world.workloads, with_extension(&world.workloads, &list, &of_point(point))).expect("of use");
+        verifier.principal(leaf, &[], UnixTime::now()).map(|principal| principal.id)
+    };
+    for point in POINTS {
+        assert_eq!(judge(point, &revoked), Err(Refusal::Revoked), "{point}");
+        assert_eq!(judge(point, &good), Ok(id(BACKEND)), "{point}");
+    }
+    // The point is looked at: of another one's list nothing follows.
+    assert_eq!(judge("http://lists.shop.example/third", &good), Err(Refusal::RevocationUnknown));
 }
 
 proptest! {

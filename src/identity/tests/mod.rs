@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `identity` | which certificates make a principal, and which |
 //! | `anchors` | what can be configured, revocation lists above all |
+//! | `intermediates` | CAs between root and leaf, and their lists |
 //! | `chains` | long chains, wide ones, leaves with many names |
 //! | `lists` | what a file of a revocation list may hold |
 //! | `lifetime` | when a connection ends |
@@ -18,6 +19,7 @@ mod chains;
 mod documented;
 mod grpc;
 mod identity;
+mod intermediates;
 mod lifetime;
 mod lists;
 
