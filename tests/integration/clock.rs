@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use strongroom::client::{BindingScope, Client, NewBinding, Reveal, StateChange};
 use strongroom::model::{Clock, Environment, SpiffeId, SystemClock, Timestamp};
-use strongroom::pki::{LeafProfile, Usage};
+use strongroom::pki::{LeafProfile, Usage, write_private};
 use tonic::Code;
 
-use crate::harness::{Running, Site, person, server_id, workload};
+use crate::harness::{Running, Site, WORKLOADS, person, server_id, workload};
 use crate::operations::get;
 use crate::proofs::is_turned_away;
+use crate::revocation::{LIST, configure_list, serial};
 use crate::script::entries;
 use crate::shim::Shim;
 use crate::stage::{named, new_binding, opaque};
@@ -186,5 +187,47 @@ async fn is_a_year_ahead(place: &Place, running: &Running) {
         let found = owner.describe_secret(&named("shop/destroyed")).await.expect("it is still there");
         assert_eq!(format!("{:?}", found.state), "Destroyed");
         tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+}
+
+/// A list of revoked certificates counts by the vault's time, and no clock lets back in whom it names.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_certificate_stays_out_under_any_clock() {
+    let Some(place) = Place::new("a revocation list under a wrong clock").await else { return };
+    configure_list(&place.site);
+    let revoked = serial(&place.site.credentials(&workload("guest")));
+    let write_list = |number, days: u32| {
+        let list = place.site.workloads().crl(&[&revoked], number, place.begin, place.begin.plus(days * DAY)).expect("signed");
+        write_private(&place.site.path(LIST), &list).expect("written");
+    };
+    write_list(1, 30);
+    let running = place.start_open().await;
+    let are_let_in = async |running: &Running| (place.is_let_in(running, "owner").await, place.is_let_in(running, "guest").await);
+    for ahead_s in [0, -YEAR_S] {
+        place.shim.set_clock(ahead_s);
+        assert_eq!(are_let_in(&running).await, (true, false), "{ahead_s} s ahead");
+    }
+    // The list has ended: who is on it can no longer be told.
+    place.shim.set_clock(YEAR_S);
+    assert_eq!(are_let_in(&running).await, (false, false));
+    write_list(2, 2 * 365);
+    running.hang_up();
+    running.says("were read again and are in force");
+    assert_eq!(are_let_in(&running).await, (true, false));
+    running.kill();
+
+    // The vault's time stays where it was, so the first list has ended for good.
+    place.shim.set_clock(0);
+    write_list(1, 30);
+    let mut command = place.site.command("server");
+    place.shim.load(&mut command, None);
+    let told = Running::of(command).err().expect("it does not start");
+    assert!(told.contains(WORKLOADS) && told.contains("a revocation list has expired"), "{told}");
+    write_list(2, 2 * 365);
+    for ahead_s in [-YEAR_S, YEAR_S, 0] {
+        place.shim.set_clock(ahead_s);
+        let running = place.start_open().await;
+        assert_eq!(are_let_in(&running).await, (true, false), "{ahead_s} s ahead after a start");
+        assert!(running.stop());
     }
 }

@@ -7,16 +7,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use strongroom::client::{AuditFilter, Client, ClientOptions, Credentials, Page, Reveal};
-use strongroom::model::{Environment, SecretName};
-use strongroom::pki::{Issued, private_folder, write_private};
+use strongroom::model::{Clock, Environment, SecretName, SystemClock};
+use strongroom::pki::{Authority, Issued, private_folder, write_private};
 use tokio::net::TcpStream;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
-use crate::harness::{Running, Site, person, server_id, workload};
+use crate::harness::{Running, Site, WORKLOADS, person, server_id, workload};
 use crate::proofs::is_turned_away;
 use crate::revocation::{LIST, complaint, leaf, serial, site_with_list, write_numbered_list};
 use crate::stage::{named, opaque};
@@ -257,4 +258,86 @@ async fn an_older_list_is_refused_while_serving_and_after_a_restart() {
     assert!(told.contains("number 9") && told.contains("number 10 (hex)"), "{told}");
     write_numbered_list(&site, 17, &[&serial(&bad)]);
     assert!(is_turned_away(&site.start(), bad).await);
+}
+
+/// An authority of programs that may have others below it, signed by the one above or by itself.
+fn authority(name: &str, above: Option<&Authority>) -> Authority {
+    let key = KeyPair::generate().expect("generated");
+    let mut parameters = CertificateParams::default();
+    parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    parameters.distinguished_name.push(DnType::CommonName, name);
+    parameters.subject_alt_names = vec![SanType::URI(format!("spiffe://{WORKLOADS}").as_str().try_into().expect("ASCII"))];
+    let certificate = match above {
+        None => parameters.self_signed(&key),
+        Some(above) => {
+            let above_key = KeyPair::from_pem(&above.key_pem()).expect("an authority's key");
+            parameters.signed_by(&key, &Issuer::from_ca_cert_der(above.certificate(), above_key).expect("a CA"))
+        }
+    };
+    Authority::from_pem(&certificate.expect("signed").pem(), &key.serialize_pem()).expect("a CA")
+}
+
+fn numbered(authority: &Authority, number: u64, revoked: &[&str]) -> String {
+    let now = SystemClock.now();
+    authority.crl(revoked, number, now, now.plus(HOUR)).expect("signed")
+}
+
+// immune: row-65
+/// Of a CA below a root: its list is not taken without its signature, and is missed when it is taken away; and with the CA's
+/// certificate gone as well its number is still known, after a restart too.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_list_of_a_ca_below_a_root_cannot_be_forged_taken_away_or_put_back() {
+    let site = site_with_list();
+    let root = authority("root of programs", None);
+    let middle = authority("backends", Some(&root));
+    let bad = middle.issue_client(&workload("backend"), SystemClock.now(), HOUR).expect("issued");
+    write_private(&site.path("pki/bad.key"), &bad.key_pem()).expect("written");
+    write_private(&site.path("pki/bad.pem"), &[bad.certificate_pem(), middle.certificate_pem()].concat()).expect("written");
+    let ca = site.path("pki/server-ca.pem");
+    fs::copy(site.path("pki/workload-ca.pem"), &ca).expect("copied");
+    let bad_client = || Credentials { ca: ca.clone(), certificate: site.path("pki/bad.pem"), key: site.path("pki/bad.key") };
+    let put = |authorities: &[&Authority], lists: &[String]| {
+        let all = [&[site.workloads()][..], authorities].concat();
+        write_private(&site.path("pki/workload-ca.pem"), &all.iter().map(|one| one.certificate_pem()).collect::<String>())
+            .expect("written");
+        let of_roots = [numbered(site.workloads(), 1, &[]), numbered(&root, 1, &[])];
+        write_private(&site.path(LIST), &[&of_roots[..], lists].concat().concat()).expect("written");
+    };
+    let both = [&root, &middle];
+    put(&both, &[numbered(&middle, 9, &[])]);
+    let running = site.start();
+    assert!(!is_turned_away(&running, bad_client()).await);
+    put(&both, &[numbered(&middle, 16, &[&bad.serial()])]);
+    running.hang_up();
+    says_again(&running, IN_FORCE, 0).await;
+    assert!(is_turned_away(&running, bad_client()).await);
+
+    put(&both, &[]);
+    running.hang_up();
+    running.says("the CA backends of trust domain apps.test has no revocation list");
+    assert!(is_turned_away(&running, bad_client()).await);
+    put(&both, &[numbered(&authority("backends", None), u64::MAX, &[])]);
+    running.hang_up();
+    running.says("was not signed by the CA that it names");
+    assert!(is_turned_away(&running, bad_client()).await);
+    let before = running.times_said(IN_FORCE);
+    put(&[&root], &[]);
+    running.hang_up();
+    says_again(&running, IN_FORCE, before).await;
+    assert!(is_turned_away(&running, bad_client()).await);
+    put(&both, &[numbered(&middle, 9, &[])]);
+    running.hang_up();
+    running.says("has number 9, but number 10 (hex) has been seen");
+    assert!(is_turned_away(&running, bad_client()).await);
+    drop(running);
+
+    // A start without it does not forget it either.
+    put(&[&root], &[]);
+    assert!(site.start().stop());
+    put(&both, &[numbered(&middle, 9, &[])]);
+    let told = complaint(&site);
+    assert!(told.contains("number 9") && told.contains("number 10 (hex)"), "{told}");
+    put(&both, &[numbered(&middle, 17, &[&bad.serial()])]);
+    assert!(is_turned_away(&site.start(), bad_client()).await);
 }

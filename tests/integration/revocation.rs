@@ -22,18 +22,30 @@ pub(crate) const LIST: &str = "pki/workload-ca.crl";
 /// A vault whose programs' trust domain has this line on how certificates are taken back.
 fn site(revocation: &str) -> Site {
     let site = Site::with_vault("");
+    configure(&site, revocation);
+    site
+}
+
+/// Gives programs' trust domain this line instead of `revocation = "none"`.
+fn configure(site: &Site, revocation: &str) {
     let path = site.path("strongroom.toml");
     let text = fs::read_to_string(&path).expect("read");
     let roots = "roots = [\"pki/workload-ca.pem\"]\n";
     let none = format!("{roots}revocation = \"none\"\n");
     assert!(text.contains(&none), "{text}");
     write_private(&path, &text.replace(&none, &format!("{roots}{revocation}\n"))).expect("written");
-    site
+}
+
+/// Has the list [`LIST`] looked at from the next start on.
+pub(crate) fn configure_list(site: &Site) {
+    configure(site, &format!("crls = [\"{LIST}\"]"));
 }
 
 /// A vault whose programs' trust domain has the list [`LIST`].
 pub(crate) fn site_with_list() -> Site {
-    site(&format!("crls = [\"{LIST}\"]"))
+    let site = Site::with_vault("");
+    configure_list(&site);
+    site
 }
 
 /// Writes the first list of programs' certificates that were taken back, good for two hours before `end`.
@@ -123,7 +135,6 @@ async fn a_revoked_certificate_is_turned_away_and_another_of_the_same_program_is
     only_the_good_one_is_served(&site, good, revoked, "the certificate is revoked").await;
 }
 
-// immune: row-5
 #[tokio::test(flavor = "multi_thread")]
 async fn where_lives_must_be_short_a_longer_one_is_turned_away() {
     let site = site("max_leaf_lifetime_h = 1");
