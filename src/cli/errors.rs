@@ -125,7 +125,7 @@ fn pki_exit_code(error: &OfficeError) -> u8 {
         OfficeError::Pki(
             PkiError::Build(_) | PkiError::ForeignDomain | PkiError::Validity(_) | PkiError::Serial | PkiError::Request(_),
         ) => 7,
-        OfficeError::Pki(_) | OfficeError::Damaged { .. } => 1,
+        OfficeError::Pki(_) | OfficeError::Damaged { .. } | OfficeError::Full { .. } => 1,
     }
 }
 

@@ -123,12 +123,41 @@ fn what_must_fit_together_does() {
         assert_eq!(limits(typed).expect("valid").limits.handshakes_per_address_max, per_address, "{typed}");
     }
     assert_refused(limits("handshakes_per_address_max = 513"), "limits.handshakes_per_address_max", &["513", "512"]);
+    for (whole, part) in [
+        ("connections_max", "connections_per_principal_max"),
+        ("calls_max", "calls_per_principal_max"),
+        ("watches_max", "watches_per_principal_max"),
+    ] {
+        let both = |share: u32| limits(&format!("handshakes_max = 1\n{whole} = 48\n{part} = {share}"));
+        assert!(both(48).is_ok(), "{part}");
+        assert_refused(both(49), &format!("limits.{part}"), &["49", "48", whole, "lower it"]);
+    }
     for (typed, heartbeat_s) in [("", 30), ("idle_timeout_s = 10", 5), ("idle_timeout_s = 3600", 30), ("watch_heartbeat_s = 299", 299)] {
         assert_eq!(limits(typed).expect("valid").limits.watch_heartbeat.as_secs(), heartbeat_s, "{typed}");
     }
     assert_refused(limits("watch_heartbeat_s = 300"), "limits.watch_heartbeat_s", &["300", "idle_timeout_s"]);
     assert!(limits("connection_age_max_s = 60\nrequest_timeout_s = 60").is_ok());
     assert_refused(limits("connection_age_max_s = 60\nrequest_timeout_s = 61"), "limits.request_timeout_s", &["61", "60"]);
+}
+
+/// One principal never has all of it unless somebody says so.
+#[test]
+fn what_is_not_said_is_a_part_of_what_is() {
+    type Part = fn(&Limits) -> u64;
+    let parts: [(&str, Part, &[(u64, u64)]); 4] = [
+        ("connections_max", |limits| limits.connections_per_principal_max as u64, &[(1_024, 512), (9, 4), (8, 4)]),
+        ("calls_max", |limits| limits.calls_per_principal_max as u64, &[(4_096, 2_048), (17, 8), (16, 8)]),
+        ("watches_max", |limits| limits.watches_per_principal_max as u64, &[(512, 64), (15, 1), (8, 1), (7, 1), (1, 1)]),
+        ("calls_per_principal_per_s", |limits| limits.calls_per_principal_burst.into(), &[(1_000, 2_000), (1, 2), (1_000_000, 2_000_000)]),
+    ];
+    for (whole, part, expected) in parts {
+        for &(typed, meant) in expected {
+            let limits = with("", &format!("[limits]\nhandshakes_max = 1\n{whole} = {typed}\n")).expect("valid").limits;
+            assert_eq!(part(&limits), meant, "{whole} = {typed}");
+        }
+        // The first is the default of the whole.
+        assert_eq!(part(&with("", "").expect("valid").limits), expected[0].1, "{whole}");
+    }
 }
 
 #[test]
@@ -201,6 +230,9 @@ fn pins_come_in_twos_and_the_server_insists_on_them() {
     assert_refused(with(&format!("audit_public_key = \"{key}\""), ""), "vault_id", &["twin"]);
     for bad in ["a1".repeat(31), "a1".repeat(33), "A1".repeat(32), "zz".repeat(32)] {
         assert_refused(with(&format!("vault_id = \"{id}\"\naudit_public_key = \"{bad}\""), ""), "audit_public_key", &["64 lowercase hex"]);
+    }
+    for bad in ["0f".repeat(15) + "0", "0f".repeat(16) + "0", "0F".repeat(16), "0g".repeat(16), String::new()] {
+        assert_refused(with(&format!("vault_id = \"{bad}\"\naudit_public_key = \"{key}\""), ""), "vault_id", &["32 lowercase hex"]);
     }
     let message = with("", "").expect("valid").pins().expect_err("not pinned").to_string();
     assert!(message.contains("strongroom init") && message.contains("vault_id"), "{message}");
@@ -336,6 +368,13 @@ fn lists_are_bounded() {
     let domains = |count: usize| (2..count).map(domain).collect::<String>();
     assert_eq!(with("", &domains(64)).expect("valid").tls.trust.len(), 64);
     assert_refused(with("", &domains(65)), "tls.trust", &["65", "from 1 to 64"]);
+    let files = |count: usize| (0..count).map(|index| format!("\"{index}.pem\"")).collect::<Vec<_>>().join(", ");
+    let roots = |count: usize| but("roots = [\"tls/people-ca.pem\"]", &format!("roots = [{}]", files(count)));
+    let crls = |count: usize| but("crls = [\"tls/people.crl\"]", &format!("crls = [{}]", files(count)));
+    assert_eq!(roots(64).expect("valid").tls.trust[1].roots.len(), 64);
+    assert_refused(roots(65), "tls.trust[1].roots", &["65", "from 1 to 64"]);
+    assert!(matches!(&crls(64).expect("valid").tls.trust[1].revocation, Revocation::Lists(files) if files.len() == 64));
+    assert_refused(crls(65), "tls.trust[1].crls", &["65", "from 1 to 64"]);
 }
 
 #[test]
@@ -356,7 +395,10 @@ fn a_file_that_strangers_may_write_is_refused() {
     allow(folder.path(), 0o1777);
     assert!(Config::load(&file).is_ok());
 
-    std::fs::write(&file, format!("{EXAMPLE}#{}", "x".repeat(1 << 20))).expect("writes");
+    let padding = (1 << 20) - EXAMPLE.len() - 1;
+    std::fs::write(&file, format!("{EXAMPLE}#{}", "x".repeat(padding))).expect("writes");
+    assert!(Config::load(&file).is_ok(), "1 MiB to the byte");
+    std::fs::write(&file, format!("{EXAMPLE}#{}", "x".repeat(padding + 1))).expect("writes");
     assert!(problem().contains("1 MiB"));
     assert!(Config::load(folder.path()).expect_err("a folder").to_string().contains("no regular file"));
     assert!(matches!(Config::load(&folder.path().join("absent")), Err(ConfigError::Unreadable { .. })));

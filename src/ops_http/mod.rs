@@ -7,9 +7,15 @@
 //! | `/metrics` | counts and figures, in the text form that Prometheus reads (OpenMetrics 1.0) |
 //!
 //! There is nothing to log in with, so nothing here tells of a secret, a principal or a namespace, and nothing can be changed.
+//!
+//! Nobody who can connect may keep a supervisor from its answer, which would restart the process and so seal the vault: a
+//! connection is good for one request and a few seconds, the oldest gives way where all places are taken (`places`), and what
+//! looks at disks is done once for all who ask within a second (`shared`).
 
 mod figures;
+mod places;
 mod ready;
+mod shared;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -21,10 +27,10 @@ use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use prometheus_client::registry::Registry;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use crate::audit::AuditLog;
 use crate::gate::Gate;
@@ -35,13 +41,15 @@ use crate::model::Clock;
 use crate::traces::Traces;
 use crate::vault::Vault;
 use figures::Figures;
+use places::Places;
+use shared::Shared;
 
-/// Connections at once; more wait in the system's queue.
+/// Connections at once.
 const CONNECTIONS: usize = 32;
-/// How long a request's header may take, and how long a connection may wait for the next.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
-/// No connection lasts longer.
-const AGE: Duration = Duration::from_secs(300);
+/// How long a connection lasts at most, from its first byte to its last.
+const AGE: Duration = Duration::from_secs(5);
+/// For how long the figures are good.
+const FIGURES_AGE: Duration = Duration::from_secs(1);
 /// How much of a request is looked at.
 const HEADER_BYTES: usize = 8 * 1024;
 /// The pause after `accept` failed.
@@ -83,18 +91,18 @@ pub async fn serve(listener: TcpListener, watched: Watched, stop: impl Future<Ou
     watched.gate.watches().register(&mut registry);
     watched.gate.refusals().register(&mut registry, "calls_refused", "Calls that were refused before anything was done, by reason");
     registry.register_collector(Box::new(Figures(watched.clone())));
-    let asked = Arc::new(Asked { registry, watched });
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let asked = Arc::new(Asked { registry, watched, figures: Shared::new(FIGURES_AGE) });
     let accepting = async {
+        let mut places = Places::new(CONNECTIONS);
         loop {
-            let place = places.clone().acquire_owned().await.expect("it is never closed");
             match listener.accept().await {
                 Ok((stream, _)) => {
                     let asked = asked.clone();
-                    tokio::spawn(async move {
-                        let _ = tokio::time::timeout(AGE, answer_all(stream, asked)).await;
-                        drop(place);
+                    places.take(async move {
+                        let _ = tokio::time::timeout(AGE, answer_one(stream, asked)).await;
                     });
+                    // Who came just now is heard before the next one comes, however many wait.
+                    tokio::task::yield_now().await;
                 }
                 Err(error) => {
                     tracing::warn!(kind = ?error.kind(), "the operations listener could not accept; trying again");
@@ -112,15 +120,16 @@ pub async fn serve(listener: TcpListener, watched: Watched, stop: impl Future<Ou
 struct Asked {
     registry: Registry,
     watched: Watched,
+    figures: Shared,
 }
 
-async fn answer_all(stream: TcpStream, asked: Arc<Asked>) {
+async fn answer_one(stream: TcpStream, asked: Arc<Asked>) {
     let service = service_fn(move |request: Request<Incoming>| {
         let asked = asked.clone();
-        async move { Ok::<_, Infallible>(asked.answer(request.method(), request.uri().path())) }
+        async move { Ok::<_, Infallible>(asked.answer(request.method(), request.uri().path()).await) }
     });
     let mut server = hyper::server::conn::http1::Builder::new();
-    server.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(HEADER_BYTES);
+    server.keep_alive(false).header_read_timeout(None).max_buf_size(HEADER_BYTES);
     // Whoever breaks the protocol is gone; there is nothing to tell anybody.
     let _ = server.serve_connection(TokioIo::new(stream), service).await;
 }
@@ -129,28 +138,34 @@ const TEXT: &str = "text/plain; charset=utf-8";
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 impl Asked {
-    fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
+    async fn answer(self: Arc<Self>, method: &Method, path: &str) -> Response<Full<Bytes>> {
         if !matches!(*method, Method::GET | Method::HEAD) {
-            return response(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET\n".to_owned());
+            return response(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET\n");
         }
         match path {
-            "/livez" => response(StatusCode::OK, TEXT, "alive\n".to_owned()),
+            "/livez" => response(StatusCode::OK, TEXT, "alive\n"),
             "/readyz" => {
                 let (ready, told) = ready::told(&self.watched);
                 response(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, TEXT, told)
             }
-            "/metrics" => response(StatusCode::OK, OPEN_METRICS, figures::text(&self.registry)),
-            _ => response(StatusCode::NOT_FOUND, TEXT, "there are /livez, /readyz and /metrics\n".to_owned()),
+            "/metrics" => {
+                let own = self.clone();
+                match self.figures.get(move || figures::text(&own.registry)).await {
+                    Ok(text) => response(StatusCode::OK, OPEN_METRICS, text),
+                    Err(_) => response(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "the figures could not be gathered\n"),
+                }
+            }
+            _ => response(StatusCode::NOT_FOUND, TEXT, "there are /livez, /readyz and /metrics\n"),
         }
     }
 }
 
-fn response(status: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
+fn response(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
     Response::builder()
         .status(status)
         .header(header::CONTENT_TYPE, kind)
         .header(header::CACHE_CONTROL, "no-store")
         .header(header::X_CONTENT_TYPE_OPTIONS, "nosniff")
-        .body(Full::from(body))
+        .body(Full::new(body.into()))
         .expect("constant headers are well-formed")
 }

@@ -9,8 +9,8 @@ use zeroize::Zeroizing;
 
 use super::PkiError;
 
-/// Longest file that is read: a register of 200,000 leaves.
-const FILE_BYTES: u64 = 64 * 1024 * 1024;
+/// Longest file that is read, and so the longest that may be written.
+pub(super) const FILE_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Makes the folder and its missing parents with mode 0700, or accepts one that is there and closed to others.
 ///

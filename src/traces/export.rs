@@ -2,6 +2,7 @@
 //! slow costs spans, which are counted, and nothing else.
 
 use std::error::Error as _;
+use std::io;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,6 @@ use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::metrics::Reasons;
-use crate::model::with_causes;
 
 /// Spans that wait: some hundred bytes each.
 const QUEUE_SPANS: usize = 2_048;
@@ -67,7 +67,7 @@ impl Export {
         let (waiting, spans) = mpsc::channel(QUEUE_SPANS);
         let (end, ending) = watch::channel(false);
         let lost = Reasons::default();
-        let channel = Endpoint::from(endpoint).connect_timeout(TIMEOUT).timeout(TIMEOUT).connect_lazy();
+        let channel = Endpoint::from(endpoint).connect_timeout(TIMEOUT).connect_lazy();
         let sending =
             Sending { collector: TraceServiceClient::new(channel), resource: resource.into(), lost: lost.clone(), complained: None };
         let task = Mutex::new(Some(tokio::spawn(sending.run(spans, ending))));
@@ -139,7 +139,9 @@ impl Sending {
     async fn send(&mut self, batch: Vec<SpanData>) -> bool {
         let count = batch.len() as u64;
         let request = ExportTraceServiceRequest { resource_spans: group_spans_by_resource_and_scope(batch, &self.resource) };
-        let refused = match self.collector.export(request).await {
+        // Around all of it: what the channel itself offers ends with the answer's headers.
+        let answer = tokio::time::timeout(TIMEOUT, self.collector.export(request)).await;
+        let refused = match answer.unwrap_or_else(|_| Err(Status::deadline_exceeded(""))) {
             Ok(answer) => {
                 let rejected = answer.into_inner().partial_success.map_or(0, |part| u64::try_from(part.rejected_spans).unwrap_or(0));
                 (rejected > 0).then(|| (rejected.min(count), "it refused some of them".to_owned()))
@@ -156,9 +158,17 @@ impl Sending {
     }
 }
 
-/// What the log says: the code, or what failed on the way; not what the collector wrote.
+/// What the log says: the code, and what kind of trouble the connection had. No text: the collector may have written it, in a
+/// status or at the end of a connection.
 fn why(status: &Status) -> String {
-    status.source().map_or_else(|| status.code().to_string(), with_causes)
+    let mut cause = status.source();
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return format!("{}: {}", status.code(), error.kind());
+        }
+        cause = error.source();
+    }
+    status.code().to_string()
 }
 
 /// Ready when the server ends.

@@ -319,6 +319,25 @@ fn the_firewall_drops_what_it_does_not_name() {
     assert!(policy("input").ends_with("policy drop;") && policy("forward").ends_with("policy drop;"));
     let example = example();
     let (vault, operations) = (example.listen.port(), example.operations.expect("told").port());
+    // Nothing comes in but what stands here.
+    let input: Vec<_> = lines.iter().skip_while(|line| **line != "chain input {").take_while(|line| **line != "}").copied().collect();
+    let accepted: Vec<_> = input.iter().filter(|line| line.split([' ', ';', ',']).any(|word| word == "accept")).copied().collect();
+    assert_eq!(
+        accepted,
+        [
+            "iif \"lo\" accept",
+            "ct state established,related accept",
+            "icmp type { destination-unreachable, time-exceeded, parameter-problem } accept",
+            "icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem } accept",
+            "icmpv6 type { nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert } ip6 hoplimit 255 accept",
+            "icmp type echo-request limit rate 10/second accept",
+            "icmpv6 type echo-request limit rate 10/second accept",
+            "tcp dport 22 ip saddr @admins_v4 accept",
+            "tcp dport 22 ip6 saddr @admins_v6 accept",
+        ]
+    );
+    let elsewhere: Vec<_> = input.iter().filter(|line| ["goto ", "jump ", "vmap "].iter().any(|word| line.contains(word))).collect();
+    assert!(elsewhere.len() == 4 && elsewhere.iter().all(|line| line.ends_with(" goto vault")), "{elsewhere:?}");
     let ports: BTreeSet<_> = lines.iter().filter_map(|line| line.strip_prefix("tcp dport ")).collect();
     assert!(ports.iter().all(|rule| rule.starts_with("22 ") || rule.starts_with(&format!("{vault} "))), "{ports:?}");
     assert!(!ports.iter().any(|rule| rule.starts_with(&operations.to_string())), "health and metrics stay inside");

@@ -59,6 +59,11 @@ impl Reason {
         Fault { first, many, error: self.error, short_first: self.short_first, spares_syncs }
     }
 
+    /// Whether a call fails at all, and is not only cut short.
+    fn fails(self) -> bool {
+        self.error.is_some()
+    }
+
     /// Whether it is a disk that cannot be relied on any more, and not one that is full.
     fn is_broken_disk(self) -> bool {
         self.error == Some(Errno::IO)
@@ -124,14 +129,15 @@ impl Trial<'_> {
         let known = match self.place.start(self.folder).await {
             Ok(running) => self.perform(running).await,
             Err(log) => {
+                assert!(!is_harmless(fault), "it does not start, though nothing failed: {log}");
                 let says_why =
                     log.contains("strongroom: the store cannot be opened: ") || log.contains("strongroom: the audit log cannot be ");
                 assert!(shim.failed() > 0 && says_why && log.ends_with("exit status: 1"), "it does not start, and why? {log}");
                 Known::default()
             }
         };
-        if fault.is_none() {
-            assert_eq!(known.refusals, 0, "nothing fails by itself: {known:?}");
+        if is_harmless(fault) {
+            assert_eq!(known.refusals, 0, "nothing fails by itself, nor for a write that is cut short: {known:?}");
         }
         // On a sound disk, without the shim.
         let command = site.command("server");
@@ -147,9 +153,13 @@ impl Trial<'_> {
     /// The script, and then whether the server comes back without hands, or ended for a good reason.
     async fn perform(&self, mut running: Running) -> Known {
         let Place { site, shim } = self.place;
-        let Ok(cast) = Cast::connect(site, &running).await else {
-            self.ended(running).await;
-            return Known::default();
+        let cast = match Cast::connect(site, &running).await {
+            Ok(cast) => cast,
+            Err(error) => {
+                assert!(self.reason.is_some_and(Reason::fails), "nobody can connect, though nothing failed: {error}");
+                self.ended(running).await;
+                return Known::default();
+            }
         };
         let mut known = script::run(&cast).await;
         shim.relent();
@@ -190,11 +200,17 @@ impl Trial<'_> {
             assert!(!is_the_end, "it goes on after a failed sync: {log}");
             return;
         }
+        assert!(self.reason.is_some_and(Reason::fails), "it ended, though nothing failed: {log}");
         let may_end =
             self.folder == "data" && shim.failed() > 0 && (call != Call::Other || self.reason.is_some_and(Reason::is_broken_disk));
         assert!(may_end && status.code() == Some(1), "{status} after {call:?} of {file} failed: {log}");
         assert!(log.contains("strongroom: the store failed for good: "), "it ended and does not say why: {log}");
     }
+}
+
+/// Whether nobody may notice: there is no fault, or a write that is cut short and then goes on.
+fn is_harmless(fault: Option<Fault>) -> bool {
+    fault.is_none_or(|fault| fault.error.is_none())
 }
 
 /// What waits for a server, beside the tasks that its clients need.

@@ -48,8 +48,11 @@ fn pods(objects: &[Value]) -> Vec<Value> {
     pods
 }
 
+/// What must be there: a key that is missing or misspelt would have every check of its items pass.
 fn list(value: &Value) -> &[Value] {
-    value.as_array().map_or(&[], Vec::as_slice)
+    let items = value.as_array().unwrap_or_else(|| panic!("no list: {value}"));
+    assert!(!items.is_empty(), "an empty list");
+    items
 }
 
 fn texts(value: &Value) -> Vec<&str> {

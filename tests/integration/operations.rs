@@ -23,8 +23,19 @@ async fn ask(running: &Running, request: &str) -> (u16, String) {
     (status, answer)
 }
 
-/// Status and answer, headers included, of a path.
+/// For how long the server gives everybody the same figures.
+const FIGURES_AGE: Duration = Duration::from_secs(1);
+
+/// Status and answer, headers included, of a path. Figures are none from before the call.
 pub(crate) async fn get(running: &Running, path: &str) -> (u16, String) {
+    if path == "/metrics" {
+        tokio::time::sleep(FIGURES_AGE).await;
+    }
+    get_at_once(running, path).await
+}
+
+/// The same, with figures that may be a second old.
+pub(crate) async fn get_at_once(running: &Running, path: &str) -> (u16, String) {
     ask(running, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")).await
 }
 
@@ -158,19 +169,77 @@ async fn nonsense_gets_a_clear_answer_or_a_clean_end() {
     let mut answer = Vec::new();
     let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("an end in time");
     assert!(!String::from_utf8_lossy(&answer).contains(" 200 "));
-    // Those who connect and say nothing take no place for long.
-    let mut silent = Vec::new();
-    for _ in 0..64 {
-        silent.push(TcpStream::connect(running.operations()).await.expect("connected"));
-    }
-    let begin = Instant::now();
-    loop {
-        let asked = tokio::time::timeout(Duration::from_secs(1), get(&running, "/livez")).await;
-        if asked.is_ok_and(|(status, _)| status == 200) {
-            return;
+}
+
+/// As many as there are places, and some more.
+const IDLE: usize = 40;
+/// A probe of Kubernetes waits for so long if nobody says otherwise.
+const PROBE: Duration = Duration::from_secs(1);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_holds_connections_open_keeps_nobody_from_an_answer() {
+    let site = Site::with_vault("");
+    let running = site.start();
+    for said in ["", "GET /livez HTTP/1.1\r\nHost: a\r\n", "GET /livez HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n"] {
+        let mut held = Vec::new();
+        for _ in 0..IDLE {
+            let mut stream = TcpStream::connect(running.operations()).await.expect("connected");
+            // It may have had to give way already.
+            let _ = stream.write_all(said.as_bytes()).await;
+            held.push(stream);
         }
-        assert!(begin.elapsed() < 3 * PATIENCE, "nobody is answered any more");
+        for path in ["/livez", "/readyz", "/metrics"].iter().cycle().take(12) {
+            let asked = tokio::time::timeout(PROBE, get_at_once(&running, path)).await;
+            assert!(asked.is_ok_and(|(status, _)| [200, 503].contains(&status)), "{path} is not answered beside {said:?}");
+        }
+        drop(held);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_is_good_for_one_request_and_a_few_seconds() {
+    let site = Site::with_vault("");
+    let running = site.start();
+    let request = "GET /livez HTTP/1.1\r\nHost: a\r\nConnection: keep-alive\r\n\r\n";
+    let (status, answer) = ask(&running, &request.repeat(2)).await;
+    assert!(status == 200 && answer.contains("connection: close") && answer.matches("HTTP/1.1 ").count() == 1, "{answer}");
+    // A header that never ends, though there is always some more of it.
+    let mut stream = TcpStream::connect(running.operations()).await.expect("connected");
+    let begin = Instant::now();
+    stream.write_all(b"GET /livez HTTP/1.1\r\nX: ").await.expect("sent");
+    let mut answer = [0; 1];
+    loop {
+        let read = tokio::time::timeout(Duration::from_millis(200), stream.read(&mut answer)).await;
+        if read.is_ok_and(|read| read.is_err() || read.is_ok_and(|count| count == 0)) || stream.write_all(b"x").await.is_err() {
+            break;
+        }
+        assert!(begin.elapsed() < PATIENCE, "it lives as long as something comes");
+    }
+    assert!(begin.elapsed() > Duration::from_secs(3), "a slow network has a few seconds");
+}
+
+/// Each of them would list the folder of the log and ask both disks.
+#[tokio::test(flavor = "multi_thread")]
+async fn figures_are_gathered_once_for_all_who_ask_within_a_second() {
+    let site = Site::with_vault("");
+    let running = site.start();
+    let begin = Instant::now();
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..200 {
+        // Something that is counted, so that no two gatherings find the same.
+        let mut stranger = TcpStream::connect(running.address()).await.expect("connected");
+        stranger.write_all(b"no TLS at all").await.expect("sent");
+        let mut end = Vec::new();
+        let _ = stranger.read_to_end(&mut end).await;
+        let (status, answer) = get_at_once(&running, "/metrics").await;
+        assert_eq!(status, 200);
+        let counted = answer.lines().find(|line| line.starts_with("strongroom_connections_refused_total{"));
+        seen.insert(counted.unwrap_or_default().to_owned());
+    }
+    let most = 2 + usize::try_from(begin.elapsed().as_secs()).expect("few");
+    assert!(seen.len() <= most, "gathered {} times in {:?}: {seen:?}", seen.len(), begin.elapsed());
+    let last = get(&running, "/metrics").await.1;
+    assert!(!seen.iter().any(|counted| !counted.is_empty() && last.contains(&format!("{counted}\n"))), "they are gathered anew: {seen:?}");
 }
 
 #[test]
@@ -270,12 +339,17 @@ fn alerts_and_dashboard_ask_for_reasons_and_codes_that_exist() {
     assert!(asked > 8, "{asked}");
 }
 
-/// Prometheus' own tool reads the rules.
+/// Prometheus' own tool reads the rules, and tries out when they fire.
 #[test]
 fn prometheus_takes_the_alerts() {
-    let file = format!("{}/deploy/prometheus/alerts.yaml", env!("CARGO_MANIFEST_DIR"));
-    match std::process::Command::new("promtool").args(["check", "rules", &file]).output() {
-        Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr)),
-        Err(_) => crate::required::leave_out("the check of the alert rules", "promtool"),
+    for (verb, file) in [("check", "deploy/prometheus/alerts.yaml"), ("test", "tests/vectors/alerts.yaml")] {
+        let file = format!("{}/{file}", env!("CARGO_MANIFEST_DIR"));
+        match std::process::Command::new("promtool").args([verb, "rules", &file]).output() {
+            Ok(output) => {
+                let told = [output.stdout, output.stderr].concat();
+                assert!(output.status.success(), "{verb}: {}", String::from_utf8_lossy(&told));
+            }
+            Err(_) => return crate::required::leave_out("the check of the alert rules", "promtool"),
+        }
     }
 }

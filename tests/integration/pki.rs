@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, CertificateSigningRequestDer, PrivateKeyDer};
 use serde_json::Value;
 use strongroom::client::{Client, ClientError, ClientOptions, Credentials};
 use strongroom::model::SecretBytes;
@@ -260,9 +260,15 @@ fn a_request_gets_what_the_command_says() {
     }
     let same = desk.shell("openssl x509 -in dave.pem -noout -pubkey > one && openssl pkey -in a.key -pubout > two && cmp one two");
     assert!(same.status.success());
-    let forged = fs::read_to_string(desk.path("a.csr")).expect("read").replace('A', "B");
-    fs::write(desk.path("b.csr"), forged).expect("written");
-    assert_eq!(desk.fails("issue operator spiffe://people.example/eve --csr b.csr").0, 7);
+    // The same request, whole, but its signature: the last byte of it is another.
+    let mut der = CertificateSigningRequestDer::from_pem_file(desk.path("a.csr")).expect("a request").to_vec();
+    *der.last_mut().expect("not empty") ^= 1;
+    fs::write(desk.path("b.der"), der).expect("written");
+    let armour =
+        "(echo '-----BEGIN CERTIFICATE REQUEST-----' && openssl base64 -in b.der && echo '-----END CERTIFICATE REQUEST-----') > b.csr";
+    assert!(desk.shell(armour).status.success());
+    let (code, told) = desk.fails("issue operator spiffe://people.example/eve --csr b.csr");
+    assert!(code == 7 && told.contains("not signed with the key that it holds"), "{code}: {told}");
 }
 
 // immune: row-52

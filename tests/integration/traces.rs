@@ -19,7 +19,7 @@ use tonic::transport::{Channel, Server};
 use tonic::{Code, Request, Response, Status};
 
 use crate::harness::{Running, Site, workload};
-use crate::operations::get;
+use crate::operations::get_at_once;
 use crate::requests::{Probe, message};
 use crate::stage::{Stage, named, opaque};
 use crate::wire::{channel, code, send, send_with, slow};
@@ -260,7 +260,7 @@ async fn the_ratio_and_the_traces_id_decide_and_no_callers_flag() {
 /// The number that `/metrics` has of lost spans.
 async fn lost(running: &Running, reason: &str) -> u64 {
     let line = format!("strongroom_trace_spans_lost_total{{reason=\"{reason}\"}} ");
-    let metrics = get(running, "/metrics").await.1;
+    let metrics = get_at_once(running, "/metrics").await.1;
     metrics.lines().find_map(|shown| shown.strip_prefix(&line)).map_or(0, |number| number.parse().expect("a number"))
 }
 
@@ -298,5 +298,70 @@ async fn a_collector_that_is_away_or_silent_costs_spans_and_nothing_else() {
         assert!(begin.elapsed() < NO_WAITING, "the end takes {:?}", begin.elapsed());
         assert!(log.matches("the collector").count() <= 1, "{log}");
         assert!(log.contains(if reason == "not_taken" { "does not take traces" } else { "too slow" }), "{log}");
+    }
+}
+
+/// A frame of HTTP/2 (RFC 9113, section 4.1).
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).expect("short").to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// Kinds of frames, and the flag that says that no more headers follow.
+const HEADERS: u8 = 1;
+const SETTINGS: u8 = 4;
+const GOAWAY: u8 = 7;
+const END_HEADERS: u8 = 4;
+
+/// Waits for the first request of a connection, says this and no more, and keeps the connection.
+async fn say_once(mut stream: TcpStream, frames: Vec<u8>) -> std::io::Result<()> {
+    let preface = 24;
+    stream.write_all(&[frame(SETTINGS, 0, 0, &[]), frame(SETTINGS, 1, 0, &[])].concat()).await?;
+    stream.read_exact(&mut vec![0; preface]).await?;
+    loop {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).await?;
+        let length = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
+        stream.read_exact(&mut vec![0; length]).await?;
+        if head[3] == HEADERS {
+            break;
+        }
+    }
+    stream.write_all(&frames).await?;
+    tokio::io::copy(&mut stream, &mut tokio::io::sink()).await.map(drop)
+}
+
+/// Says so on every connection.
+async fn odd_collector(frames: Vec<u8>) -> SocketAddr {
+    let listener = bind().await;
+    let address = listener.local_addr().expect("bound");
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(say_once(stream, frames.clone()));
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_that_begins_an_answer_and_never_ends_it_is_given_up() {
+    // `:status: 200` and `content-type: application/grpc`, in HPACK (RFC 7541).
+    let headers = [&[0x88, 0x0f, 0x10, 16][..], b"application/grpc"].concat();
+    let begun = frame(HEADERS, END_HEADERS, 1, &headers);
+    // The end of a connection may come with a text (RFC 9113, section 6.8).
+    let text = [&0_u32.to_be_bytes()[..], &11_u32.to_be_bytes(), b"canary of the collector"].concat();
+    for frames in [begun, frame(GOAWAY, 0, 0, &text)] {
+        let site = Site::with_vault(&to(odd_collector(frames.clone()).await, 1.0));
+        let running = site.start();
+        let channel = channel(&site, &running, &workload("somebody")).await;
+        assert_eq!(code(&send(&channel, "/no.Such/Call", Vec::new()).await), Code::Unimplemented);
+        let begin = Instant::now();
+        while lost(&running, "not_taken").await == 0 {
+            assert!(begin.elapsed() < PATIENCE, "it is waited for without end");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        running.says("does not take traces");
+        let log = running.stop_and_read();
+        assert!(!log.contains("canary"), "a collector's text is in the log: {log}");
     }
 }

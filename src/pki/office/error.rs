@@ -33,6 +33,18 @@ pub enum OfficeError {
         /// What is wrong, and what to do.
         why: &'static str,
     },
+    /// The books cannot take more.
+    #[error(
+        "{} would be longer than {most_mib} MiB, and stays as it is: a certificate leaves it a year after its end, once `strongroom pki crl` \
+         has made a list since; if that is too late, make another PKI with `strongroom pki init --dir` and let it be trusted beside this one",
+        path.display()
+    )]
+    Full {
+        /// The books.
+        path: PathBuf,
+        /// As much as they may hold.
+        most_mib: u64,
+    },
     /// No leaf of this PKI is meant.
     #[error("{0}")]
     Unknown(String),

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::branch::Branch;
 use super::kind::Kind;
-use super::register::{Register, Registered};
+use super::register::Registered;
 use super::{Office, OfficeError};
 use crate::model::{SpiffeId, Timestamp};
 use crate::pki::files::{read_private, replace_private, write_new_private};
@@ -168,9 +168,7 @@ impl Office {
             not_after: profile.not_after,
             revoked: None,
         };
-        let mut register: Register = branch.register()?;
-        register.leaves.push(leaf.clone());
-        branch.keep(&register)?;
+        branch.add(leaf.clone(), now)?;
         Ok(Made { leaf, certificate: signed.pem().to_owned(), key })
     }
 }

@@ -1,13 +1,9 @@
 //! What is there, and what needs somebody's hand soon.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use rustls_pki_types::CertificateRevocationListDer;
-use rustls_pki_types::pem::PemObject;
-use x509_parser::prelude::{CertificateRevocationList, FromDer};
-
-use super::branch::List;
+use super::branch::{List, number_in};
 use super::register::{Registered, State};
 use super::{Office, OfficeError};
 use crate::model::{Class, Timestamp, TrustDomain};
@@ -22,7 +18,8 @@ const LAST_YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 pub struct Overview {
     /// The authorities.
     pub authorities: Vec<Standing>,
-    /// All leaves that were ever issued; what ends soonest is first.
+    /// All leaves that the books have: every one whose end is no more than a year ago, and maybe older ones. What ends soonest is
+    /// first.
     pub leaves: Vec<Registered>,
     /// What to see to, in sentences.
     pub warnings: Vec<String>,
@@ -99,11 +96,4 @@ fn needs_renewal(leaf: &Registered, leaves: &[Registered], now: Timestamp) -> bo
 fn ends_soon(start: Timestamp, end: Timestamp, now: Timestamp) -> bool {
     let rest = end.since(now);
     rest <= SOON && rest <= end.since(start) / 2
-}
-
-/// The number of the list that lies there.
-fn number_in(path: &Path) -> Option<u64> {
-    let der = CertificateRevocationListDer::from_pem_file(path).ok()?;
-    let (_, list) = CertificateRevocationList::from_der(&der).ok()?;
-    list.crl_number()?.to_string().parse().ok()
 }

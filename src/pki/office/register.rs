@@ -1,6 +1,7 @@
 //! The books of one authority: every leaf that it issued, and its last revocation list. A JSON file, replaced whole.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +11,8 @@ use crate::pki::{Reason, RevokedLeaf};
 
 /// The form of the file; another is refused.
 const FORMAT: u32 = 1;
+/// How long a leaf stays in the books after its end.
+const KEPT: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// One leaf in the books.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -132,6 +135,16 @@ impl Register {
         let leaf = self.leaves.iter_mut().find(|leaf| leaf.serial == serial)?;
         leaf.revoked.get_or_insert(Revoked { time: now, reason });
         Some(leaf)
+    }
+
+    /// Drops each leaf whose end is more than [`KEPT`] ago, by the clock and by the last list: a clock that is wrong for once
+    /// costs nothing. What was taken back has been on a list that was made after its end by then (RFC 5280, section 3.3): the
+    /// last one, which must lie in its place.
+    pub(super) fn forget(&mut self, now: Timestamp) {
+        let made = self.list.this_update;
+        let is_long_over = |leaf: &Registered| made.min(now).since(leaf.not_after) > KEPT;
+        let was_listed = |revoked: Revoked| revoked.time < made;
+        self.leaves.retain(|leaf| !(is_long_over(leaf) && leaf.revoked.is_none_or(was_listed)));
     }
 
     pub(super) fn revoked(&self) -> Vec<RevokedLeaf<'_>> {

@@ -218,10 +218,7 @@ fn anothers_certificate_is_not_taken_for_ones_own() {
     let place = Place::new();
     let other = place.init("other").expect("made");
     let leaf = other.issue(&place.order(Kind::Workload, BACKEND, "foreign"), place.now).expect("issued");
-    let branch = place.office().branch(Class::Workload);
-    let mut register = branch.register().expect("read");
-    register.leaves.push(leaf);
-    branch.keep(&register).expect("kept");
+    place.office().branch(Class::Workload).add(leaf, place.now).expect("kept");
     let (certificate, key) = (place.path("foreign.pem"), place.path("foreign.key"));
     let refused = place.office().revoke(&Which::File(certificate.clone()), Reason::Unspecified, place.now);
     assert!(matches!(refused, Err(OfficeError::Unknown(_))), "{refused:?}");
@@ -345,6 +342,102 @@ fn a_register_that_is_none_is_refused_and_left_alone() {
         assert_eq!(fs::read_to_string(&books).expect("read"), text);
     }
     assert!(!place.path("backend.pem").exists());
+}
+
+/// Makes the books of programs so long, by the name of the host `x`, and returns them.
+fn pad(place: &Place, bytes: usize) -> String {
+    let books = place.path("pki/workloads/register.json");
+    let text = fs::read_to_string(&books).expect("read");
+    let missing = bytes - text.len();
+    fs::write(&books, text.replacen("\"x", &format!("\"x{}", "x".repeat(missing)), 1)).expect("written");
+    let padded = fs::read_to_string(&books).expect("read");
+    assert_eq!(padded.len(), bytes);
+    padded
+}
+
+#[test]
+fn books_are_never_longer_than_they_can_be_read_and_taking_back_always_has_room() {
+    const MIB: usize = 1 << 20;
+    let place = Place::new();
+    let order = Order { dns_names: vec!["x".to_owned()], ..place.order(Kind::Server, "spiffe://shop.example/strongroom", "server") };
+    let server = place.office().issue(&order, place.now).expect("issued");
+    let books = || fs::read_to_string(place.path("pki/workloads/register.json")).expect("read");
+    let before = books().len();
+    place.issue(Kind::Workload, BACKEND, "first");
+    let line = books().len() - before;
+    // As much room as one more takes: it fits, and the next does not.
+    pad(&place, 40 * MIB - line);
+    place.issue(Kind::Workload, BACKEND, "fits");
+    assert_eq!(books().len(), 40 * MIB);
+    let full = place.office().issue(&place.order(Kind::Workload, BACKEND, "over"), place.now).expect_err("refused");
+    assert!(matches!(full, OfficeError::Full { .. }) && full.to_string().contains("`strongroom pki crl`"), "{full}");
+    let renewed = place.office().renew(&place.path("first.pem"), &place.path("first.key"), None, place.now);
+    assert!(matches!(renewed, Err(OfficeError::Full { .. })));
+    assert!(books().len() == 40 * MIB && !place.path("over.pem").exists() && !place.path("over.key").exists());
+    // What is there can be taken back all the same.
+    place.office().revoke(&Which::File(place.path("fits.pem")), Reason::CessationOfOperation, place.now).expect("revoked");
+    let (shortest, costs) = (line - BACKEND.len() + "spiffe://a/b".len(), books().len() - 40 * MIB);
+    assert!(costs < 120 && 120 * 5 < shortest * 3, "{costs} bytes are not within three fifths of a line of {shortest}");
+
+    // No list is made of books that could not be read again.
+    let whole = pad(&place, 64 * MIB);
+    let refused = place.office().revoke(&Which::Serial(server.serial.clone()), Reason::KeyCompromise, place.now);
+    assert!(matches!(refused, Err(OfficeError::Full { .. })), "{refused:?}");
+    assert!(books() == whole && place.list(Class::Workload).0 == 2);
+}
+
+#[test]
+fn a_leaf_is_forgotten_a_year_after_its_end_and_a_revoked_one_is_on_a_list_until_then() {
+    let place = Place::new();
+    let plain = place.issue(Kind::Workload, BACKEND, "plain");
+    let revoked = place.issue(Kind::Workload, BACKEND, "revoked");
+    place.office().revoke(&Which::Serial(revoked.serial.clone()), Reason::KeyCompromise, place.now).expect("revoked");
+    let edge = plain.not_after.plus(DAY * 365);
+    let moment = Duration::from_millis(1);
+    let known = || {
+        let leaves = place.office().branch(Class::Workload).register().expect("read").leaves;
+        [&plain, &revoked].map(|leaf| leaves.iter().any(|known| known.serial == leaf.serial))
+    };
+    let crl = |now: Timestamp| place.office().lists(DAY, 0, now).expect("made");
+    let listed = || place.list(Class::Workload).1.iter().any(|(serial, _)| *serial == revoked.serial);
+
+    // The clock alone, though it is years ahead, makes nobody forgotten: the last list is from before.
+    place.office().branch(Class::Workload).add(plain.clone(), edge.plus(DAY * 3650)).expect("kept");
+    assert_eq!(known(), [true, true]);
+    // Lists up to the edge, and one beyond that only says so.
+    for now in [edge, edge, edge.plus(moment)] {
+        crl(now);
+        assert!(known() == [true, true] && listed(), "{now}");
+    }
+    // That list was made a year after the end, and had it: the next need not.
+    crl(edge.plus(moment));
+    assert!(known() == [false, false] && !listed());
+}
+
+/// A list that never came to be, for a crash, has had nobody on it; nor has one from before somebody was revoked.
+#[test]
+fn what_no_list_has_shown_yet_is_not_forgotten() {
+    let place = Place::new();
+    let leaf = place.issue(Kind::Workload, BACKEND, "backend");
+    let late = leaf.not_after.plus(DAY * 400);
+    let at = |days: u32| late.plus(DAY * days);
+    let is_known = || !place.office().branch(Class::Workload).register().expect("read").leaves.is_empty();
+    let listed = || place.list(Class::Workload).1.len();
+    place.office().lists(DAY, 0, at(0)).expect("made");
+    // Long over, and only now taken back: it is on the list that says so, which is the first.
+    place.office().revoke(&Which::Serial(leaf.serial.clone()), Reason::KeyCompromise, at(1)).expect("revoked");
+    assert!(is_known() && listed() == 1);
+    let obstacle = place.office().branch(Class::Workload).list().with_extension("pem.new");
+    fs::create_dir(&obstacle).expect("made");
+    for day in 2..5 {
+        assert!(place.office().lists(DAY, 0, at(day)).is_err());
+        assert!(is_known(), "list {day} never came to be");
+    }
+    fs::remove_dir(&obstacle).expect("removed");
+    for (day, known) in [(5, true), (6, false)] {
+        place.office().lists(DAY, 0, at(day)).expect("made");
+        assert_eq!((is_known(), listed()), (known, usize::from(known)), "day {day}");
+    }
 }
 
 #[test]
