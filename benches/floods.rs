@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use attacks::{Flood, flood, knock};
+use attacks::{Flood, over_and_over};
 use clap::Parser;
 use common::figures::{bench, median};
 use common::harness::{Running, Site, server_id, workload};
@@ -118,7 +118,7 @@ async fn send(kind: &str, words: &[String]) {
     let end = Instant::now() + Duration::from_secs_f64(seconds.parse().expect("seconds"));
     let address: SocketAddr = address.parse().expect("an address");
     let connections = match Flood::ALL.iter().find(|flood| flood.word() == kind) {
-        Some(flood) => (0..CONNECTIONS).map(|_| tokio::spawn(over_and_over(*flood, address, files.clone(), end))).collect::<Vec<_>>(),
+        Some(flood) => (0..CONNECTIONS).map(|_| tokio::spawn(flooding(*flood, address, files.clone(), end))).collect::<Vec<_>>(),
         None if kind == GARBAGE => (0..CONNECTIONS).map(|_| tokio::spawn(garbage(address, end))).collect(),
         None => (0..STRANGERS).map(|_| tokio::spawn(idle(address, end))).collect(),
     };
@@ -127,12 +127,8 @@ async fn send(kind: &str, words: &[String]) {
     }
 }
 
-/// Whoever is cut off comes again.
-async fn over_and_over(kind: Flood, address: SocketAddr, files: ClientFiles, end: Instant) {
-    while Instant::now() < end {
-        let stream = knock(&address.to_string(), server_id(), &files).await;
-        flood(stream, kind, end).await;
-    }
+async fn flooding(kind: Flood, address: SocketAddr, files: ClientFiles, end: Instant) {
+    over_and_over(kind, address, server_id(), files, end).await;
 }
 
 /// From another address of the loopback than the good client's: places for handshakes go by address.

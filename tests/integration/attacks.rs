@@ -1,6 +1,7 @@
 //! Floods of HTTP/2 frames, as somebody with a good certificate can send them: frames as bytes, without an HTTP library, which
 //! would refuse to send most of them. Shared by tests and bench.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -8,7 +9,7 @@ use rustls_pki_types::ServerName;
 use strongroom::api::Method;
 use strongroom::client::tls::{ClientFiles, ClientTls};
 use strongroom::model::SpiffeId;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout_at;
 use tokio_rustls::TlsConnector;
@@ -54,9 +55,11 @@ pub(crate) const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 pub(crate) const SETTINGS: u8 = 4;
 const PING: u8 = 6;
+const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 pub(crate) const END_STREAM: u8 = 1;
+const ACK: u8 = 1;
 pub(crate) const END_HEADERS: u8 = 4;
 /// Frames that leave in one write.
 const AT_ONCE: u32 = 64;
@@ -68,6 +71,24 @@ pub(crate) fn frame(into: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payloa
     into.extend_from_slice(&[kind, flags]);
     into.extend_from_slice(&stream.to_be_bytes());
     into.extend_from_slice(payload);
+}
+
+/// What a frame that came says.
+struct Said {
+    kind: u8,
+    flags: u8,
+    stream: u32,
+    payload: Vec<u8>,
+}
+
+/// The next frame that comes; `None` once the server has ended the connection.
+async fn next_frame(from: &mut (impl AsyncRead + Unpin)) -> Option<Said> {
+    let mut head = [0; 9];
+    from.read_exact(&mut head).await.ok()?;
+    let [high, middle, low, kind, flags, stream @ ..] = head;
+    let mut payload = vec![0; usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low)];
+    from.read_exact(&mut payload).await.ok()?;
+    Some(Said { kind, flags, stream: u32::from_be_bytes(stream), payload })
 }
 
 /// The header of a call (RFC 7541: indexed fields, and literals without indexing).
@@ -138,6 +159,63 @@ pub(crate) async fn flood(stream: TlsStream<TcpStream>, kind: Flood, end: Instan
     (sent, ended)
 }
 
+/// The same over and over until `end`: whoever is cut off comes again. Returns how many frames went out, and how often the
+/// server ended the connection.
+pub(crate) async fn over_and_over(kind: Flood, address: SocketAddr, server: SpiffeId, files: ClientFiles, end: Instant) -> (u64, u32) {
+    let (mut sent, mut ended) = (0, 0);
+    while Instant::now() < end {
+        let stream = knock(&address.to_string(), server.clone(), &files).await;
+        let (frames, over) = flood(stream, kind, end).await;
+        sent += frames;
+        ended += u32::from(over);
+    }
+    (sent, ended)
+}
+
+/// Begins so many calls at once, of which nothing more comes, whatever the server said of how many it takes. Returns the streams
+/// that it refused.
+pub(crate) async fn begin_calls(stream: &mut TlsStream<TcpStream>, count: u32) -> Vec<u32> {
+    let mut bytes = Vec::new();
+    for number in 0..count {
+        frame(&mut bytes, HEADERS, END_HEADERS, 1 + 2 * number, &header(Method::RevealSecret));
+    }
+    stream.write_all(&bytes).await.expect("sent");
+    let said = ping(stream).await.expect("the connection goes on");
+    said.iter().filter(|frame| frame.kind == RST_STREAM).map(|frame| frame.stream).collect()
+}
+
+/// Whether the server is still there.
+pub(crate) async fn is_there(stream: &mut TlsStream<TcpStream>) -> bool {
+    ping(stream).await.is_some()
+}
+
+/// Asks whether the server is there. Returns what it said before it answered; `None` if it has ended the connection.
+async fn ping(stream: &mut TlsStream<TcpStream>) -> Option<Vec<Said>> {
+    let mut bytes = Vec::new();
+    frame(&mut bytes, PING, 0, 0, &[7; 8]);
+    stream.write_all(&bytes).await.ok()?;
+    let mut said = Vec::new();
+    loop {
+        let frame = next_frame(stream).await?;
+        if frame.kind == PING && frame.flags == ACK {
+            return Some(said);
+        }
+        said.push(frame);
+    }
+}
+
+/// Says nothing more until the server ends the connection. Returns when it first asked to leave (RFC 9113, section 6.8), if it
+/// did, and when it ended the connection.
+pub(crate) async fn until_ended(mut stream: TlsStream<TcpStream>) -> (Option<Instant>, Instant) {
+    let mut asked = None;
+    while let Some(frame) = next_frame(&mut stream).await {
+        if frame.kind == GOAWAY {
+            asked.get_or_insert_with(Instant::now);
+        }
+    }
+    (asked, Instant::now())
+}
+
 /// The header of a call and what comes of its message (gRPC over HTTP/2: flag, length, message), the whole of it or less.
 pub(crate) fn call_with(method: Method, part: &[u8], whole: bool) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -152,14 +230,11 @@ pub(crate) async fn answer_each(stream: TlsStream<TcpStream>, messages: usize, e
     let (mut from, mut to) = tokio::io::split(stream);
     let (mut told, mut data) = (0, Vec::new());
     while told < messages {
-        let mut head = [0; 9];
-        let Ok(Ok(_)) = timeout_at(end.into(), from.read_exact(&mut head)).await else { break };
-        let mut payload = vec![0; usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2])];
-        let Ok(Ok(_)) = timeout_at(end.into(), from.read_exact(&mut payload)).await else { break };
-        if head[3] != DATA {
+        let Ok(Some(said)) = timeout_at(end.into(), next_frame(&mut from)).await else { break };
+        if said.kind != DATA {
             continue;
         }
-        data.extend_from_slice(&payload);
+        data.extend_from_slice(&said.payload);
         let mut answers = Vec::new();
         while let Some(length) = data.first_chunk::<5>().map(|head| 5 + u32::from_be_bytes([head[1], head[2], head[3], head[4]])) {
             if data.len() < length as usize {

@@ -15,7 +15,8 @@ use crate::wire::refused;
 const IN_FULL: usize = 10;
 const TIMES: usize = 40;
 
-fn entries(site: &Site) -> Vec<Value> {
+/// The audit log of a server that has ended.
+pub(crate) fn entries(site: &Site) -> Vec<Value> {
     let mut segments = site.files("audit");
     segments.sort();
     let text: String = segments.iter().map(|(_, content)| String::from_utf8_lossy(content).replace('\0', "")).collect();
@@ -33,7 +34,7 @@ fn count(entries: &[Value], is_it: impl Fn(&Value) -> bool) -> (usize, u64) {
 }
 
 /// A connection from another address of the loopback network than everybody else's.
-async fn silent_stranger(to: SocketAddr) -> tokio::net::TcpStream {
+pub(crate) async fn silent_stranger(to: SocketAddr) -> tokio::net::TcpStream {
     let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
     socket.bind("127.0.0.2:0".parse().expect("an address")).expect("bound");
     socket.connect(to).await.expect("connected")

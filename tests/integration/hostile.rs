@@ -1,7 +1,6 @@
 //! Hostile bytes: whatever arrives, with or without a certificate, there is a clear error or a clean end, memory stays bounded
 //! and good callers are served.
 
-use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
@@ -9,25 +8,29 @@ use prost::Message;
 use strongroom::api::{self, Method};
 use strongroom::client::tls::ClientFiles;
 use strongroom::client::{Client, Page};
+use strongroom::identity::Refusal;
 use strongroom::model::Environment;
 use tokio::io::AsyncWriteExt;
 use tonic::Code;
 
-use crate::attacks::{Flood, answer_each, call_with, flood, knock};
+use crate::attacks::{Flood, answer_each, call_with, flood, knock, over_and_over};
+use crate::flood::entries;
 use crate::harness::{Running, Site, person, server_id, workload};
-use crate::operations::get;
+use crate::operations::{comes_to, figure};
 use crate::stage::{named, opaque};
 use crate::wire::{channel, code, send};
 
 /// What a server may grow by while it is attacked: some buffers a connection, no pile.
-const ROOM_BYTES: u64 = 64 << 20;
+pub(crate) const ROOM_BYTES: u64 = 64 << 20;
 const PATIENCE: Duration = Duration::from_secs(20);
 
-async fn is_served(client: &Client) {
+/// A good caller gets an answer.
+pub(crate) async fn is_served(client: &Client) {
     tokio::time::timeout(PATIENCE, client.list_roles(Page::default())).await.expect("in time").expect("served");
 }
 
-fn files(site: &Site, name: &str) -> ClientFiles {
+/// What somebody of that name connects with.
+pub(crate) fn files(site: &Site, name: &str) -> ClientFiles {
     let credentials = site.credentials(&workload(name));
     ClientFiles { roots: credentials.ca, certificate: credentials.certificate, key: credentials.key }
 }
@@ -39,33 +42,61 @@ async fn floods_of_frames_pile_nothing_up_and_good_callers_are_served() {
     let running = site.start_open().await;
     let good = site.client(&running, &person("ana")).await;
     is_served(&good).await;
-    let files = files(&site, "mallory");
+    let (address, files) = (running.address(), files(&site, "mallory"));
     for kind in Flood::ALL {
         let before = running.resident_bytes();
-        let end = Instant::now() + PATIENCE;
-        let mut floods = Vec::new();
-        for _ in 0..4 {
-            let stream = knock(&running.address().to_string(), server_id(), &files).await;
-            floods.push(tokio::spawn(flood(stream, kind, end)));
+        let end = Instant::now() + Duration::from_secs(3);
+        let again = || tokio::spawn(over_and_over(kind, address, server_id(), files.clone(), end));
+        let floods: Vec<_> = (0..4).map(|_| again()).collect();
+        let (mut served, mut peak) = (0, before);
+        while Instant::now() < end {
+            let answer = tokio::time::timeout(Duration::from_secs(2), good.list_roles(Page::default())).await;
+            answer.unwrap_or_else(|_| panic!("{}: nobody else is served", kind.word())).expect("served");
+            served += 1;
+            peak = peak.max(running.resident_bytes());
         }
-        is_served(&good).await;
         let (mut sent, mut ended) = (0, 0);
         for flood in floods {
-            let (frames, over) = flood.await.expect("no panic");
+            let (frames, times) = flood.await.expect("no panic");
             sent += frames;
-            ended += u32::from(over);
+            ended += times;
         }
-        is_served(&good).await;
-        let grown = running.resident_bytes().saturating_sub(before);
-        eprintln!("{}: {sent} frames, {ended} of 4 connections ended by the server, {} KiB more", kind.word(), grown / 1_024);
+        let grown = peak - before;
+        eprintln!("{}: {sent} frames, {ended} connections ended, {served} good calls, {} KiB more", kind.word(), grown / 1_024);
+        assert!(served > 10, "{}: {served} good calls", kind.word());
         assert!(grown < ROOM_BYTES, "{}: {grown} bytes more", kind.word());
-        assert_eq!(ended, 4, "{}: the server puts up with it", kind.word());
+        // Of the others HTTP/2 itself has no bound: they are read from slowly, and cut off later than this.
+        let bounded = !matches!(kind, Flood::Ping | Flood::Settings);
+        assert!(!bounded || ended >= 4, "{}: the server puts up with it", kind.word());
     }
     assert!(running.stop());
 }
 
 // immune: row-47
-/// What it sends is then more than a connection may without calls, and no flood.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_sends_frames_for_their_own_sake_is_cut_off_counted_and_on_record() {
+    let site = Site::with_vault("");
+    let running = site.start_open().await;
+    let (address, end) = (running.address().to_string(), Instant::now() + PATIENCE);
+    let mut floods = Vec::new();
+    for kind in [Flood::Ping, Flood::Settings] {
+        let stream = knock(&address, server_id(), &files(&site, "mallory")).await;
+        floods.push((kind, tokio::spawn(flood(stream, kind, end))));
+    }
+    for (kind, flood) in floods {
+        let (sent, ended) = flood.await.expect("no panic");
+        assert!(ended, "{}: the server puts up with it, {sent} frames", kind.word());
+    }
+    let why = Refusal::Flood.why();
+    comes_to(&running, &format!("strongroom_connections_refused_total{{reason=\"{why}\"}}"), 2..=2).await;
+    assert!(running.stop());
+    let entries = entries(&site);
+    let on_record = entries.iter().filter(|entry| entry["detail"]["why"] == why && entry["peer"].as_str().is_some());
+    assert_eq!(on_record.count(), 2, "{entries:#?}");
+}
+
+/// What it sends is then more than a connection may without being told anything, and no flood: half a megabyte of answers, where
+/// a connection has 128 KiB for what is no frame of a call, and what time gives.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_watches_much_may_answer_each_message() {
     const CHANGES: usize = 12_000;
@@ -108,6 +139,15 @@ fn varint(mut number: u64, into: &mut Vec<u8>) {
     into.push(number as u8);
 }
 
+/// A message of that length, of more than 16 KiB, which is one unknown field.
+pub(crate) fn unknown_field(length: usize) -> Vec<u8> {
+    let mut message = vec![0xa2, 0x06];
+    varint(length as u64 - 5, &mut message);
+    assert_eq!(message.len(), 5);
+    message.resize(length, b'x');
+    message
+}
+
 // immune: row-45
 #[tokio::test(flavor = "multi_thread")]
 async fn nesting_without_end_is_a_clean_error() {
@@ -126,15 +166,6 @@ async fn nesting_without_end_is_a_clean_error() {
     }
     // A million are longer than a message may be.
     assert_eq!(code(&send(&raw, Method::RevealSecret.path(), [0xa3, 0x06].repeat(1_000_000)).await), Code::OutOfRange);
-    // Messages in messages, each with its length.
-    let mut message = Vec::new();
-    for _ in 0..1_000 {
-        let mut outer = vec![0xa2, 0x06];
-        varint(message.len() as u64, &mut outer);
-        outer.append(&mut message);
-        message = outer;
-    }
-    assert_ne!(code(&send(&raw, Method::CreateRole.path(), message).await), Code::Ok);
     is_served(&site.client(&running, &person("ana")).await).await;
 }
 
@@ -147,74 +178,23 @@ async fn lengths_are_looked_at_before_anything_is_taken_in() {
     let most = 262_144;
     // At the edge, as an unknown field: a message of that length is read, one byte more is not.
     for (length, expected) in [(most, Code::InvalidArgument), (most + 1, Code::OutOfRange)] {
-        let mut message = vec![0xa2, 0x06];
-        varint(length as u64 - 5, &mut message);
-        assert_eq!(message.len(), 5);
-        message.resize(length, b'x');
-        let answer = send(&raw, Method::RevealSecret.path(), message).await;
+        let answer = send(&raw, Method::RevealSecret.path(), unknown_field(length)).await;
         assert!(code(&answer) == expected, "{length} bytes: {answer:?}");
     }
     let before = running.resident_bytes();
     // A message that says it has 4 GiB, and one that says it is compressed: answered though no more of it comes.
     for (head, code) in [([0, 0xff, 0xff, 0xff, 0xff], "OUT_OF_RANGE"), ([1, 0, 0, 0, 4], "INTERNAL")] {
         let answered = format!("strongroom_grpc_calls_total{{method=\"RevealSecret\",code=\"{code}\"}}");
-        let count = |metrics: &str| -> u64 {
-            let found = metrics.lines().find_map(|line| line.strip_prefix(&answered));
-            found.map_or(0, |count| count.trim().parse().expect("a number"))
-        };
-        let already = count(&get(&running, "/metrics").await.1);
+        let already = figure(&running, &answered).await;
         let mut streams = Vec::new();
         for _ in 0..64 {
             let mut stream = knock(&running.address().to_string(), server_id(), &files(&site, "mallory")).await;
             stream.write_all(&call_with(Method::RevealSecret, &head, false)).await.expect("sent");
             streams.push(stream);
         }
-        let begin = Instant::now();
-        while count(&get(&running, "/metrics").await.1) < already + 64 {
-            assert!(begin.elapsed() < PATIENCE, "{answered} does not rise by 64");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        comes_to(&running, &answered, already + 64..).await;
     }
     assert!(running.resident_bytes().saturating_sub(before) < ROOM_BYTES);
-}
-
-// immune: row-46
-#[tokio::test(flavor = "multi_thread")]
-async fn strangers_hold_little_memory_and_no_one_up() {
-    let site = Site::with_vault("[limits]\nhandshake_timeout_s = 2\n");
-    let running = site.start_open().await;
-    let good = site.client(&running, &person("ana")).await;
-    is_served(&good).await;
-    let before = running.resident_bytes();
-    let address = running.address();
-    let garbage: [&[u8]; 6] = [
-        b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-        b"\x16\x03\x01\x40\x00",                 // a TLS record of 16 KiB, of which no more comes
-        b"\x16\x03\x01\xff\xff\x01\x00\xff\xff", // one that is longer than a record may be
-        b"\x15\x03\x03\x00\x02\x02\x28",         // an alert
-        b"SSH-2.0-OpenSSH_9.9\r\n",
-    ];
-    for round in 0..3 {
-        for bytes in garbage {
-            let mut stream = TcpStream::connect(address).expect("connected");
-            stream.set_read_timeout(Some(PATIENCE)).expect("set");
-            let _ = stream.write_all(bytes);
-            // The server has the last word, and ends it, also what is not finished.
-            let mut rest = Vec::new();
-            if let Err(error) = stream.read_to_end(&mut rest) {
-                assert_ne!(error.kind(), std::io::ErrorKind::WouldBlock, "{bytes:?} holds a connection");
-            }
-            assert!(rest.len() < 1_024 && !rest.windows(4).any(|window| window == b"HTTP"), "{rest:?}");
-        }
-        // Half-open, and idle: they take all places of their address, so they come after the garbage, which is to be read.
-        let idle: Vec<_> = (0..1_000).filter_map(|_| TcpStream::connect_timeout(&address, Duration::from_secs(5)).ok()).collect();
-        assert!(idle.len() > 900, "{} connected", idle.len());
-        is_served(&good).await;
-        let grown = running.resident_bytes().saturating_sub(before);
-        assert!(grown < ROOM_BYTES, "round {round}: {grown} bytes more");
-        drop(idle);
-    }
 }
 
 // immune: row-48
@@ -232,7 +212,7 @@ async fn without_file_descriptors_it_goes_on_and_comes_back() {
     running.says("accept failed; trying again");
     // Who is in is served; the log too can still be written.
     is_served(&good).await;
-    good.create_namespace(strongroom::client::NewNamespace::new("during".parse().expect("valid"), strongroom::model::Environment::Stage))
+    good.create_namespace(strongroom::client::NewNamespace::new("during".parse().expect("valid"), Environment::Stage))
         .await
         .expect("changes as well");
     drop(held);

@@ -43,6 +43,7 @@
 //! | `shim` | steers what makes a server's disk and clock misbehave |
 //! | `stage` | a server that several tests share |
 //! | `story` | the smallest story: made, opened, stored, read, restarted |
+//! | `strangers` | garbage, and connections by the thousand on which nothing is said |
 //! | `systemd` | a socket that is passed, and what systemd is told |
 //! | `traces` | with the feature `otlp`: what a collector gets of a server, and never gets |
 //! | `unread` | answers that nobody reads |
@@ -90,6 +91,7 @@ mod shape;
 mod shim;
 mod stage;
 mod story;
+mod strangers;
 mod systemd;
 #[cfg(feature = "otlp")]
 mod traces;

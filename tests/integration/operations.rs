@@ -39,6 +39,26 @@ pub(crate) async fn get_at_once(running: &Running, path: &str) -> (u16, String) 
     ask(running, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")).await
 }
 
+/// What a metric, labels included, is at; zero if it is not shown yet.
+pub(crate) async fn figure(running: &Running, name: &str) -> u64 {
+    let metrics = get(running, "/metrics").await.1;
+    let shown = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    shown.map_or(0, |figure| figure.parse::<f64>().expect("a number") as u64)
+}
+
+/// Waits until it lies there.
+pub(crate) async fn comes_to(running: &Running, name: &str, wanted: impl std::ops::RangeBounds<u64> + std::fmt::Debug) {
+    let begin = Instant::now();
+    loop {
+        let found = figure(running, name).await;
+        if wanted.contains(&found) {
+            return;
+        }
+        assert!(begin.elapsed() < 2 * PATIENCE, "{name} is {found}, not {wanted:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sealed_vault_is_alive_and_not_ready_and_an_open_one_is_both() {
     let site = Site::with_vault("");
