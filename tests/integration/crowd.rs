@@ -10,7 +10,9 @@ use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use crate::harness::{Running, Site, person, workload};
+use crate::attacks::{begin_calls, is_there, knock, until_ended};
+use crate::harness::{Running, Site, person, server_id, workload};
+use crate::hostile::files;
 use crate::proofs::is_turned_away;
 use crate::wire::{channel, code, refused, send, slow};
 
@@ -21,7 +23,7 @@ async fn connections(site: &Site, running: &Running, id: &SpiffeId, count: usize
     let mut held = Vec::new();
     for _ in 0..count {
         let client = site.client(running, id).await;
-        let _ = client.status().await;
+        assert_eq!(refused(&client.status().await), Code::PermissionDenied, "it is heard, and no custodian");
         held.push(client);
     }
     held
@@ -101,6 +103,10 @@ async fn calls_under_way_are_counted_in_all_and_for_each_and_an_operator_gets_th
     let cleo = site.client(&running, &person("cleo")).await;
     cleo.status().await.expect("an operator gets through");
     assert_eq!(refused(&cleo.list_roles(Page::default()).await), Code::ResourceExhausted, "but not to everything");
+    cleo.seal("a test").await.expect("least of all may they be kept from sealing");
+    assert_exhausted(&reveal(&other).await, "the server has as many calls under way as it may");
+    site.unseal(&running).await;
+    under_way(&running, 16).await;
 
     // The first of them is finished, the others are given up.
     let (message, call) = held.remove(0);
@@ -111,10 +117,63 @@ async fn calls_under_way_are_counted_in_all_and_for_each_and_an_operator_gets_th
     held.iter().for_each(|(_, call)| call.abort());
     under_way(&running, 0).await;
     assert_eq!(code(&reveal(&other).await), Code::NotFound);
-    cleo.seal("a test").await.expect("sealed");
 }
 
-// immune: row-48
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_has_as_many_streams_as_the_file_says() {
+    let site = Site::with_vault("[limits]\nstreams_per_connection = 3\n");
+    let running = site.start();
+    let mut rude = knock(&running.address().to_string(), server_id(), &files(&site, "rude")).await;
+    assert_eq!(begin_calls(&mut rude, 4).await, [7], "the fourth stream is refused, and no other");
+    under_way(&running, 3).await;
+    // Who heeds what the server says waits instead.
+    let polite = channel(&site, &running, &workload("polite")).await;
+    let mut held: Vec<_> = (0..3).map(|_| slow(&polite, Method::RevealSecret)).collect();
+    under_way(&running, 6).await;
+    let fourth = tokio::spawn({
+        let polite = polite.clone();
+        async move { reveal(&polite).await }
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!fourth.is_finished(), "it waits");
+    held.pop().expect("one of three").1.abort();
+    let answer = tokio::time::timeout(PATIENCE, fourth).await.expect("in time").expect("no panic");
+    assert_eq!(code(&answer), Code::Unavailable, "the vault is sealed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_connection_ends_when_the_file_says_and_not_before() {
+    let site = Site::with_vault("[limits]\nidle_timeout_s = 10\n");
+    let running = site.start();
+    let address = running.address().to_string();
+    let mut talking = knock(&address, server_id(), &files(&site, "talking")).await;
+    let begin = Instant::now();
+    let silent = tokio::spawn(until_ended(knock(&address, server_id(), &files(&site, "silent")).await));
+    while !silent.is_finished() {
+        assert!(is_there(&mut talking).await, "who says something stays");
+        assert!(begin.elapsed() < PATIENCE, "nobody ends it");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    let (_, ended) = silent.await.expect("no panic");
+    let idle = (ended - begin).as_secs_f64();
+    assert!((10.0..14.0).contains(&idle), "{idle} s");
+    assert!(is_there(&mut talking).await, "it is older than that, and not idle");
+}
+
+/// The shortest life that the file may give: clients are asked to leave a minute before, or after a second.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_is_asked_to_leave_and_cut_at_the_age_that_the_file_says() {
+    let site = Site::with_vault("[limits]\nconnection_age_max_s = 60\n");
+    let running = site.start();
+    let begin = Instant::now();
+    let stream = knock(&running.address().to_string(), server_id(), &files(&site, "old")).await;
+    let (asked, ended) = tokio::time::timeout(Duration::from_secs(100), until_ended(stream)).await.expect("nobody ends it");
+    let asked = (asked.expect("it is asked first") - begin).as_secs_f64();
+    assert!((1.0..5.0).contains(&asked), "asked after {asked} s");
+    let age = (ended - begin).as_secs_f64();
+    assert!((60.0..64.0).contains(&age), "cut after {age} s");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_is_worth_as_many_calls_as_it_has_items() {
     let site = Site::with_vault("[limits]\ncalls_per_principal_per_s = 1\ncalls_per_principal_burst = 30\n");
