@@ -1,4 +1,4 @@
-//! Bounds at their edge: the last that fits, and the first that does not.
+//! Bounds at their edge: the last that fits, and the first that does not; those that the file sets, where it says so.
 
 use std::time::Duration;
 
@@ -9,8 +9,9 @@ use strongroom::model::Environment;
 use tonic::Code;
 
 use crate::harness::person;
-use crate::stage::{bytes, named, opaque, shared};
-use crate::wire::{code, refused, send};
+use crate::hostile::unknown_field;
+use crate::stage::{Stage, bytes, named, opaque, shared};
+use crate::wire::{code, refused, send, send_with};
 
 const OWNER: &str = "describe,reveal,create,update,destroy:**";
 
@@ -209,5 +210,51 @@ async fn pages_are_as_long_as_asked_for_and_whole() {
     assert_eq!(client.list_secrets(&namespace, Page::default()).await.expect("listed").items.len(), 23);
     for (size, expected) in [(1_000, Code::Ok), (1_001, Code::InvalidArgument), (u32::MAX, Code::InvalidArgument)] {
         assert_eq!(refused(&client.list_secrets(&namespace, Page { size, token: String::new() }).await), expected);
+    }
+}
+
+/// None of these is the default, and each is seen from both sides.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_file_says_how_long_payloads_messages_and_pages_may_be() {
+    let stage = Stage::new("[limits]\npayload_max_bytes = 20000\nmessage_max_bytes = 40000\npage_max_items = 20\n").await;
+    let namespace = stage.namespace().await;
+    let id = stage.holder(&namespace, &[OWNER]).await;
+    let (client, raw) = (stage.client(&id).await, stage.channel(&id).await);
+    for number in 0..21 {
+        client.create_secret(opaque(&named(format!("{namespace}/{number}")), &"x".repeat(20_000))).await.expect("stored");
+    }
+    let too_long = client.create_secret(opaque(&named(format!("{namespace}/too-long")), &"x".repeat(20_001))).await;
+    assert_eq!(refused(&too_long), Code::InvalidArgument);
+    // The one that is read names no secret.
+    for (length, expected) in [(40_000, Code::InvalidArgument), (40_001, Code::OutOfRange)] {
+        let answer = send(&raw, Method::RevealSecret.path(), unknown_field(length)).await;
+        assert_eq!(code(&answer), expected, "{length} bytes: {answer:?}");
+    }
+    let page = |size| client.list_secrets(&namespace, Page { size, token: String::new() });
+    for size in [0, 20] {
+        assert_eq!(page(size).await.expect("listed").items.len(), 20);
+    }
+    assert_eq!(refused(&page(21).await), Code::InvalidArgument);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_file_says_how_long_a_header_list_may_be() {
+    for most in [4_096, 32_768] {
+        let stage = Stage::new(&format!("[limits]\nheader_list_max_bytes = {most}\n")).await;
+        let raw = stage.channel(&stage.holder(&stage.namespace().await, &[OWNER]).await).await;
+        let is_served = async |padding: usize| {
+            let message = api::RevealSecretRequest { name: "no/such".to_owned(), ..Default::default() };
+            let mut request = tonic::Request::new(message.encode_to_vec());
+            request.metadata_mut().insert("x-padding", "x".repeat(padding).parse().expect("text"));
+            code(&send_with(&raw, Method::RevealSecret.path(), request).await) == Code::NotFound
+        };
+        let (mut longest, mut too_long) = (0, most);
+        assert!(is_served(longest).await && !is_served(too_long).await);
+        while too_long - longest > 1 {
+            let padding = longest.midpoint(too_long);
+            if is_served(padding).await { longest = padding } else { too_long = padding }
+        }
+        // The rest is what every call says, and 32 bytes for each field (RFC 9113, section 6.5.2).
+        assert!((most - 600..most - 41).contains(&longest), "{longest} bytes beside the rest, of {most}");
     }
 }
