@@ -17,6 +17,8 @@ mod logging;
 mod parts;
 mod reload;
 mod systemd;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod work;
 
