@@ -316,8 +316,10 @@ const END_HEADERS: u8 = 4;
 /// Waits for the first request of a connection, says this and no more, and keeps the connection.
 async fn say_once(mut stream: TcpStream, frames: Vec<u8>) -> std::io::Result<()> {
     let preface = 24;
-    stream.write_all(&[frame(SETTINGS, 0, 0, &[]), frame(SETTINGS, 1, 0, &[])].concat()).await?;
+    stream.write_all(&frame(SETTINGS, 0, 0, &[])).await?;
     stream.read_exact(&mut vec![0; preface]).await?;
+    // Settings come first, and are acknowledged.
+    stream.write_all(&frame(SETTINGS, 1, 0, &[])).await?;
     loop {
         let mut head = [0; 9];
         stream.read_exact(&mut head).await?;
