@@ -44,7 +44,7 @@ fn configure_as(authorities: &[&Authority], revocation: Revocation) -> Result<Tr
 }
 
 fn complaint(outcome: Result<TrustAnchor, IdentityError>) -> String {
-    outcome.err().expect("refused").to_string()
+    outcome.map(drop).expect_err("refused").to_string()
 }
 
 fn verifier(anchor: TrustAnchor) -> SpiffeVerifier {
