@@ -35,7 +35,7 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub use call::Call;
-pub use needs::{Nature, Needs, needs};
+pub use needs::{Nature, Needs, goes_first, needs};
 pub use permit::{Permit, Unreleased};
 pub use refusal::{Failure, Refusal};
 pub use resource::{
@@ -123,7 +123,7 @@ impl Gate {
 
     /// A place among the changes. Whoever seals does not wait for those that a failing disk holds up.
     async fn place(&self, method: Method) -> Option<OwnedSemaphorePermit> {
-        if matches!(method, Method::Seal | Method::Unseal) {
+        if goes_first(method) {
             return None;
         }
         Some(self.changes.clone().acquire_owned().await.expect("it is never closed"))

@@ -64,6 +64,12 @@ pub const fn needs(method: Method) -> Needs {
     }
 }
 
+/// Whether an operator gets through with it however much others ask for, and whatever holds them up.
+#[must_use]
+pub const fn goes_first(method: Method) -> bool {
+    matches!(method, Method::GetStatus | Method::Seal | Method::Unseal)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -26,7 +26,7 @@ use super::watch::Watches;
 use super::{Services, bounded};
 use crate::api::Method;
 use crate::api::secret_service_server::SecretServiceServer;
-use crate::gate::Gate;
+use crate::gate::{Gate, goes_first};
 use crate::identity::{Caller, Peer, TooMuch};
 use crate::metrics::{CallUnderWay, Calls};
 use crate::traces::{Span, Traces};
@@ -91,7 +91,7 @@ impl Shared {
         let of_principal = caller.standing.begin().map_err(|too_much| refuse_too_much(&self.gate, &caller.peer, method, too_much))?;
         let _earned = caller.credit.earn();
         // An operator gets through to `status`, `seal` and `unseal` however much the others ask for.
-        if matches!(method, Some(Method::GetStatus | Method::Seal | Method::Unseal)) {
+        if method.is_some_and(goes_first) {
             return Ok(Places { _among_all: None, of_principal, _earned });
         }
         let among_all = self.places.clone().try_acquire_owned().map_err(|_| {

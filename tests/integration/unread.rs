@@ -14,7 +14,7 @@ use tonic::transport::Channel;
 
 use crate::attacks::{DATA, END_HEADERS, END_STREAM, HEADERS, SETTINGS, frame, header, knock};
 use crate::harness::{Running, Site, server_id, workload};
-use crate::operations::get;
+use crate::operations::comes_to;
 use crate::stage::{named, opaque};
 use crate::wire::{channel, code, send};
 
@@ -41,16 +41,6 @@ async fn calls_without_reading(site: &Site, running: &Running, id: &SpiffeId, me
     stream
 }
 
-/// Waits until so many calls of a method have been answered.
-async fn answered(running: &Running, method: &str) {
-    let line = format!("strongroom_grpc_calls_total{{method=\"{method}\",code=\"OK\"}} {PLACES}");
-    let begin = Instant::now();
-    while !get(running, "/metrics").await.1.lines().any(|found| found == line) {
-        assert!(begin.elapsed() < Duration::from_secs(20), "no line {line}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
 /// Waits until the principal's calls are let in again.
 async fn is_let_in_again(channel: &Channel, message: &[u8]) {
     let begin = Instant::now();
@@ -73,7 +63,8 @@ async fn who_does_not_read_its_answers_gets_no_more_of_them() {
     client.create_secret(opaque(&named(NAME), "value")).await.expect("stored");
     let message = api::RevealSecretRequest { name: NAME.to_owned(), ..api::RevealSecretRequest::default() }.encode_to_vec();
     let unread = calls_without_reading(&site, &running, &thief, Method::RevealSecret, &message).await;
-    answered(&running, "RevealSecret").await;
+    let answered = "strongroom_grpc_calls_total{method=\"RevealSecret\",code=\"OK\"}";
+    comes_to(&running, answered, PLACES as u64..=PLACES as u64).await;
     let other = channel(&site, &running, &thief).await;
     for _ in 0..3 {
         let refused = send(&other, Method::RevealSecret.path(), message.clone()).await;
