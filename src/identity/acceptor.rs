@@ -6,7 +6,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener as Listening, TcpStream as Accepted};
 use std::pin::pin;
 use std::sync::Arc;
 use std::thread;
@@ -25,6 +25,8 @@ use super::{AcceptLimits, Connection, LiveTls, Peer, Refusal};
 
 /// Finished connections that wait for the server to take them.
 const QUEUE: usize = 64;
+/// How many are accepted in a row before the handshakes have their turn.
+const IN_A_ROW: usize = 64;
 /// First pause after `accept` failed; it doubles up to [`LONGEST_PAUSE`] while it keeps failing.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -69,10 +71,10 @@ pub fn accept(
             Err(error) => return started.send(Err(error)).expect("it is waited for"),
         };
         turning.block_on(async {
-            match TcpListener::from_std(listener) {
-                Ok(listener) => {
+            match listener.try_clone().and_then(|waiting| Ok((TcpListener::from_std(listener)?, waiting))) {
+                Ok((announced, waiting)) => {
                     started.send(Ok(())).expect("it is waited for");
-                    watch(listener, door, stop).await;
+                    watch(announced, waiting, door, stop).await;
                 }
                 Err(error) => started.send(Err(error)).expect("it is waited for"),
             }
@@ -95,7 +97,9 @@ struct Door {
     ready: Sender<io::Result<Connection>>,
 }
 
-async fn watch(listener: TcpListener, door: Arc<Door>, stop: impl Future<Output = ()>) {
+/// `announced` and `waiting` are one socket: the runtime tells when somebody is there and takes the first; whoever waits behind
+/// is taken without it, since it would put each of a crowd under watch that is refused the moment after.
+async fn watch(announced: TcpListener, waiting: Listening, door: Arc<Door>, stop: impl Future<Output = ()>) {
     let mut stop = pin!(stop);
     let mut pause = FIRST_PAUSE;
     loop {
@@ -103,12 +107,13 @@ async fn watch(listener: TcpListener, door: Arc<Door>, stop: impl Future<Output 
             biased;
             () = &mut stop => return,
             () = door.ready.closed() => return,
-            accepted = yielding(listener.accept()) => accepted,
+            accepted = yielding(announced.accept()) => accepted,
         };
-        match accepted {
+        match accepted.and_then(|(stream, address)| Ok((stream.into_std()?, address))) {
             Ok((stream, address)) => {
                 pause = FIRST_PAUSE;
                 door.open(stream, address);
+                door.open_waiting(&waiting);
             }
             Err(error) if concerns_one_client(&error) => {}
             Err(error) => {
@@ -141,14 +146,23 @@ fn concerns_one_client(error: &io::Error) -> bool {
 }
 
 impl Door {
-    fn open(self: &Arc<Self>, stream: TcpStream, address: SocketAddr) {
+    /// What goes wrong here goes wrong again where it is waited out.
+    fn open_waiting(self: &Arc<Self>, waiting: &Listening) {
+        for _ in 1..IN_A_ROW {
+            let Ok((stream, address)) = waiting.accept() else { return };
+            self.open(stream, address);
+            thread::yield_now();
+        }
+    }
+
+    fn open(self: &Arc<Self>, stream: Accepted, address: SocketAddr) {
         match self.admission.knock(address.ip()) {
             Some(knock) => drop(tokio::spawn(Arc::clone(self).receive(stream, address, knock))),
             None => self.refuse(address, Refusal::Crowded),
         }
     }
 
-    async fn receive(self: Arc<Self>, stream: TcpStream, address: SocketAddr, knock: Knock) {
+    async fn receive(self: Arc<Self>, stream: Accepted, address: SocketAddr, knock: Knock) {
         let proved = yielding(timeout(self.limits.handshake_timeout, self.prove(stream, address))).await;
         drop(knock);
         match proved.unwrap_or(Err(Refusal::TimedOut)) {
@@ -158,7 +172,7 @@ impl Door {
         }
     }
 
-    async fn prove(&self, stream: TcpStream, address: SocketAddr) -> Result<Connection, Refusal> {
+    async fn prove(&self, stream: Accepted, address: SocketAddr) -> Result<Connection, Refusal> {
         // The snapshot stays with the connection: whatever replaces it meanwhile is noticed at the first byte.
         let tls = self.tls.current();
         let stream = Metered::new(self.adopt(stream).map_err(|_| Refusal::Handshake)?);
@@ -170,9 +184,9 @@ impl Door {
     }
 
     /// From here on it is a socket of the runtime that will serve it.
-    fn adopt(&self, stream: TcpStream) -> io::Result<TcpStream> {
+    fn adopt(&self, stream: Accepted) -> io::Result<TcpStream> {
         stream.set_nodelay(true)?;
-        let stream = stream.into_std()?;
+        stream.set_nonblocking(true)?;
         let _serving = self.serving.enter();
         TcpStream::from_std(stream)
     }

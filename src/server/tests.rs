@@ -34,6 +34,8 @@ watch_heartbeat_s = 21
 
 const REST: &str = r#"
 custodians = ["spiffe://people.example/cleo"]
+data_folder = "data"
+audit_folder = "audit"
 [tls]
 certificate = "server.pem"
 key = "server.key"
