@@ -8,15 +8,15 @@ mod common;
 
 use std::fs;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::Parser;
 use common::figures::{bench, median};
 use common::harness::{PASSPHRASE, Running, Site, person, workload};
 use common::load::{Kind, Order, Shape};
 use common::processes::{Measured, PAYLOAD_BYTES, call, measure, order, play, start_echo};
-use strongroom::client::{Client, Page, Reveal};
-use strongroom::model::{Environment, SecretBytes};
+use strongroom::client::{ChangeKind, Client, NewSecret, Page, Reveal, Watch};
+use strongroom::model::{Clock, Environment, SecretBytes, SystemClock};
 
 /// Many calls at once fill the groups that share a sync.
 const LOADING: Shape = Shape { connections: 16, calls: 32 };
@@ -48,6 +48,9 @@ struct Options {
     bench: bool,
 }
 
+/// Values that will soon expire, among all the others.
+const EXPIRING: usize = 20;
+
 /// A server with secrets in it.
 struct Filled {
     site: Site,
@@ -75,6 +78,7 @@ async fn drive(options: &Options) {
     for (items, name) in PAGES {
         list(&many, items, name).await;
     }
+    find_expiring(&many).await;
     let after_listing = mib(many.running.resident_bytes());
     eprintln!("RSS after loading {after_load:.0}, after reading {after_reading:.0}, after listing {after_listing:.0} MiB");
     bench("server_rss_mib_1m", after_load.max(after_reading).max(after_listing), "MiB");
@@ -182,6 +186,24 @@ async fn list(many: &Filled, items: u32, name: &str) {
     assert_eq!(found, many.secrets, "the list is whole");
     eprintln!("listed {found} secrets in {} pages of {items}", took_ms.len());
     bench(name, median(took_ms), "ms");
+}
+
+/// From the beginning of a watch until it has told of all values that will soon expire, which lie evenly among the others.
+async fn find_expiring(many: &Filled) {
+    let backend = many.backend().await;
+    let week = Duration::from_secs(7 * 24 * 3600);
+    let soon = SystemClock.now().plus(week / 7);
+    for number in 0..EXPIRING {
+        let name = format!("bench/s/soon-{number}").parse().expect("a name");
+        backend.create_secret(NewSecret::opaque(&name, SecretBytes::new(vec![7; 256])).expires(soon)).await.expect("stored");
+    }
+    let begin = Instant::now();
+    let mut watch = backend.watch_secrets(Watch::below("bench").expiring_within(week)).await.expect("a watch");
+    for _ in 0..EXPIRING {
+        let change = watch.next().await.expect("told");
+        assert_eq!(change.kind, ChangeKind::Expiring);
+    }
+    bench("expiring_told_s_1m", begin.elapsed().as_secs_f64(), "s");
 }
 
 fn mib(bytes: u64) -> f64 {
