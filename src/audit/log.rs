@@ -2,16 +2,17 @@
 
 use std::fmt;
 use std::future::Future;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
-use std::{fs, io};
 
 use super::queue::{GROUP_BYTES, Queue, Shared};
 use super::recover::{Recovered, recover};
-use super::segment::{Folder, segment_name, segments_in};
+use super::segment::Folder;
 use super::spare::Spare;
+use super::status::{Found, Status};
 use super::writer::{TICK, Writer};
 use super::{AuditError, Draft, Importance, Pending, Written};
 use crate::model::{Clock, Timestamp};
@@ -39,6 +40,7 @@ pub struct AuditLog {
     shared: Arc<Shared>,
     clock: Arc<dyn Clock>,
     folder: PathBuf,
+    found: Mutex<Found>,
     writer: Mutex<Option<JoinHandle<io::Result<()>>>>,
 }
 
@@ -55,21 +57,6 @@ pub enum Condition {
         /// Since when.
         since: Timestamp,
     },
-}
-
-/// Figures of the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Status {
-    /// Bytes on disk: closed segments, and what the present one takes up.
-    pub bytes: u64,
-    /// Segments in the folder.
-    pub segments: usize,
-    /// The first sequence of the newest segment, by which it is named; 0 while there is none.
-    pub newest_segment: u64,
-    /// The last sequence that is on disk.
-    pub last_sequence: u64,
-    /// How long the oldest entry that is not on disk has waited.
-    pub oldest_unflushed: Option<Duration>,
 }
 
 impl AuditOptions {
@@ -138,7 +125,8 @@ impl AuditLog {
         };
         let thread = thread::Builder::new().name("audit-writer".into()).spawn(|| writer.run());
         let thread = thread.map_err(AuditError::io("start a writer for", folder))?;
-        let log = Self { shared, clock, folder: folder.to_owned(), writer: Mutex::new(Some(thread)) };
+        let found = Mutex::new(Found::in_folder(folder));
+        let log = Self { shared, clock, folder: folder.to_owned(), found, writer: Mutex::new(Some(thread)) };
         Ok((Arc::new(log), recovered))
     }
 
@@ -197,19 +185,26 @@ impl AuditLog {
         }
     }
 
-    /// Figures for people and metrics. Lists the folder; what cannot be read there counts nothing.
+    /// Figures for people and metrics. Lists the folder, which takes as long as its disk does; what cannot be read there
+    /// counts nothing.
     #[must_use]
     pub fn status(&self) -> Status {
-        let firsts = segments_in(&self.folder).unwrap_or_default();
-        let size = |first: &u64| fs::metadata(self.folder.join(segment_name(*first))).map_or(0, |metadata| metadata.len());
+        let found = Found::in_folder(&self.folder);
+        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = found;
+        self.with(found)
+    }
+
+    /// The same without a look at the folder: its figures are those of the last look, which was at the opening or with the
+    /// last [`AuditLog::status`]. Never waits for a disk.
+    #[must_use]
+    pub fn status_last_seen(&self) -> Status {
+        self.with(*self.found.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn with(&self, Found { bytes, segments, newest_segment }: Found) -> Status {
         let queue = self.shared.lock();
-        Status {
-            bytes: firsts.iter().map(size).sum(),
-            segments: firsts.len(),
-            newest_segment: firsts.last().copied().unwrap_or(0),
-            last_sequence: queue.durable,
-            oldest_unflushed: queue.oldest_unflushed().map(|since| since.elapsed()),
-        }
+        let oldest_unflushed = queue.oldest_unflushed().map(|since| since.elapsed());
+        Status { bytes, segments, newest_segment, last_sequence: queue.durable, oldest_unflushed }
     }
 
     #[cfg(test)]

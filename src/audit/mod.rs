@@ -32,6 +32,7 @@ mod reader;
 mod recover;
 mod segment;
 mod spare;
+mod status;
 mod tally;
 mod writer;
 
@@ -45,9 +46,10 @@ use std::sync::Arc;
 pub use draft::{Draft, Importance, Resource};
 pub use entry::{Decision, Entry, Event};
 pub use group::{Pending, Written};
-pub use log::{AuditLog, AuditOptions, Condition, Status};
+pub use log::{AuditLog, AuditOptions, Condition};
 pub use reader::{Entries, Filter, Order, Page, PageBounds, Reader};
 pub use recover::Recovered;
+pub use status::Status;
 pub use tally::{Observed, Tally, TallyKey};
 
 /// Longest line, its newline included.

@@ -33,13 +33,15 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// By how much the doorkeeper's thread yields (setpriority(2)): where all want to run, it gets a tenth of what another one gets.
 const NICENESS: i32 = 10;
 
-/// Somebody who proved nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Somebody who proved nothing, or who did and then behaved like one who had not.
+#[derive(Debug, Clone)]
 pub struct Stranger {
     /// Where the attempt came from.
     pub address: SocketAddr,
-    /// Why it failed: one of the constant texts of [`Refusal`].
+    /// Why it failed, or why the connection was cut: one of the constant texts of [`Refusal`].
     pub why: &'static str,
+    /// What it had proved before it was cut.
+    pub proved: Option<Peer>,
 }
 
 /// Accepts on `listener` until `stop` is ready or the stream is dropped, and yields the connections that have proved a
@@ -114,6 +116,8 @@ async fn watch(announced: TcpListener, waiting: Listening, door: Arc<Door>, stop
                 pause = FIRST_PAUSE;
                 door.open(stream, address);
                 door.open_waiting(&waiting);
+                // Those who are inside the door have their turn before the next of a crowd.
+                tokio::task::yield_now().await;
             }
             Err(error) if concerns_one_client(&error) => {}
             Err(error) => {
@@ -178,7 +182,7 @@ impl Door {
         let stream = Metered::new(self.adopt(stream).map_err(|_| Refusal::Handshake)?);
         let stream = TlsAcceptor::from(Arc::clone(&tls.config)).accept(stream).await.map_err(|error| Refusal::from(&error))?;
         let peer = Peer::of(stream.get_ref().1, &tls.verifier, address)?;
-        let place = self.admission.enter(&peer.principal.id)?;
+        let place = self.admission.enter(&peer.principal)?;
         let _serving = self.serving.enter();
         Ok(Connection::new(stream, peer, &self.tls, tls, &self.limits, place, self.report.clone()))
     }
@@ -192,7 +196,7 @@ impl Door {
     }
 
     fn refuse(&self, address: SocketAddr, refusal: Refusal) {
-        (self.report)(Stranger { address, why: refusal.why() });
+        (self.report)(Stranger { address, why: refusal.why(), proved: None });
     }
 }
 

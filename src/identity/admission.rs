@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Refusal;
 use super::standing::{PrincipalLimits, Seat, Standing, Standings};
-use crate::model::SpiffeId;
+use crate::model::{Class, Principal};
 
 /// Bounds of the accept loop.
 #[derive(Debug, Clone, Copy)]
@@ -28,12 +28,15 @@ pub struct AcceptLimits {
     pub call_bytes: u64,
     /// Longest time without a byte in either direction.
     pub idle: Duration,
+    /// Longest time from the beginning of a call until its answer is written; the connection of one that takes longer than
+    /// that, and at most twice as long, is cut: its client reads nothing.
+    pub call: Duration,
     /// Longest life of a connection; the certificate's end cuts it shorter. To end connections gracefully, let the HTTP/2
     /// server ask its clients to leave some minutes before.
     pub age: Duration,
 }
 
-/// 5 s, 512 handshakes, 64 of them from one address, 10,000 connections, 5 min, 1 h.
+/// 5 s, 512 handshakes, 64 of them from one address, 10,000 connections, 5 min, 1 min, 1 h.
 impl Default for AcceptLimits {
     fn default() -> Self {
         Self {
@@ -43,16 +46,22 @@ impl Default for AcceptLimits {
             connections: 10_000,
             principal: PrincipalLimits::default(),
             call_bytes: 272 * 1024,
+            call: Duration::from_secs(60),
             idle: Duration::from_secs(5 * 60),
             age: Duration::from_secs(3600),
         }
     }
 }
 
+/// Connections of operators beyond all others.
+const OPERATORS: usize = 16;
+
 /// Hands out places; each is free again when it is dropped.
 pub(super) struct Admission {
     handshakes: Arc<Semaphore>,
     connections: Arc<Semaphore>,
+    /// For operators, when there are no others left.
+    operators: Arc<Semaphore>,
     principals: Standings,
     knocking: Arc<Mutex<HashMap<IpAddr, usize>>>,
     per_address: usize,
@@ -83,6 +92,7 @@ impl Admission {
         Self {
             handshakes: places(limits.handshakes),
             connections: places(limits.connections),
+            operators: places(OPERATORS),
             principals: Standings::new(limits.principal),
             knocking: Arc::default(),
             per_address: limits.handshakes_per_address,
@@ -102,9 +112,14 @@ impl Admission {
     }
 
     /// A place for one who has proved who it is, among all and among its own.
-    pub(super) fn enter(&self, id: &SpiffeId) -> Result<Place, Refusal> {
-        let seat = self.principals.seat(id).ok_or(Refusal::TooManyOfOne)?;
-        let place = Arc::clone(&self.connections).try_acquire_owned().map_err(|_| Refusal::Crowded)?;
+    /// Operators have a few more, so that the vault can be sealed however many programs there are.
+    pub(super) fn enter(&self, principal: &Principal) -> Result<Place, Refusal> {
+        let seat = self.principals.seat(&principal.id).ok_or(Refusal::TooManyOfOne)?;
+        let among = |places: &Arc<Semaphore>| Arc::clone(places).try_acquire_owned().map_err(|_| Refusal::Crowded);
+        let place = match (among(&self.connections), principal.class) {
+            (Err(_), Class::Operator) => among(&self.operators)?,
+            (place, _) => place?,
+        };
         Ok(Place { seat, _place: place })
     }
 }
@@ -154,10 +169,15 @@ mod tests {
         assert!(admission.knock(address("192.0.2.3")).is_none());
         drop(first);
         assert!(admission.knock(address("192.0.2.3")).is_some());
-        let (one, other) = ("spiffe://a.test/one".parse().expect("valid"), "spiffe://a.test/other".parse().expect("valid"));
+        let principal = |name: &str, class| Principal { id: format!("spiffe://a.test/{name}").parse().expect("valid"), class };
+        let (one, other) = (principal("one", Class::Workload), principal("other", Class::Workload));
         let inside = admission.enter(&one).expect("free");
         assert_eq!(admission.enter(&other).err(), Some(Refusal::Crowded));
-        drop(inside);
+        let operators: Vec<_> = (0..OPERATORS)
+            .map(|number| admission.enter(&principal(&format!("person-{number}"), Class::Operator)).expect("kept for operators"))
+            .collect();
+        assert_eq!(admission.enter(&principal("one-more", Class::Operator)).err(), Some(Refusal::Crowded));
+        drop((operators, inside));
         assert!(admission.enter(&other).is_ok());
     }
 

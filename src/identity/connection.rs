@@ -37,6 +37,9 @@ pub struct Connection {
     /// Of the certificate or of the age, whichever comes first.
     end: Instant,
     idle: Duration,
+    /// A call that is under way for longer than this, and at most twice as long, has an answer that is not read.
+    turn: Duration,
+    turn_ends: Instant,
     last_used: Instant,
     /// The clock, read once for each call.
     now: Instant,
@@ -65,11 +68,31 @@ impl Connection {
         let (now, live) = (Instant::now(), live.listen());
         let meter = Meter::new(Arc::new(Credit::new(limits.call_bytes)), now);
         let end = now + peer.not_after.since(verified.clock.now()).min(limits.age);
-        let timer = Box::pin(sleep_until(end.min(now + limits.idle)));
+        let (turn, turn_ends) = (limits.call, now + limits.call);
+        let timer = Box::pin(sleep_until(end.min(now + limits.idle).min(turn_ends)));
         // The handshake had its own bounds.
         stream.get_mut().0.take();
         let (idle, ended, frames, ahead, pause) = (limits.idle, false, Frames::new(), 0, None);
-        Self { stream, peer, live, verified, end, idle, last_used: now, now, timer, ended, place, frames, ahead, meter, pause, report }
+        Self {
+            stream,
+            peer,
+            live,
+            verified,
+            end,
+            idle,
+            turn,
+            turn_ends,
+            last_used: now,
+            now,
+            timer,
+            ended,
+            place,
+            frames,
+            ahead,
+            meter,
+            pause,
+            report,
+        }
     }
 
     /// What it proved.
@@ -116,12 +139,20 @@ impl Connection {
         }
         loop {
             ready!(self.timer.as_mut().poll(context));
+            let now = Instant::now();
             let due = self.end.min(self.last_used + self.idle);
-            if Instant::now() >= due {
+            if now >= due {
                 self.ended = true;
                 return Poll::Ready(());
             }
-            self.timer.as_mut().reset(due);
+            if now >= self.turn_ends {
+                if self.meter.credit().has_outlived() {
+                    self.cut(Refusal::Unread);
+                    return Poll::Ready(());
+                }
+                self.turn_ends = now + self.turn;
+            }
+            self.timer.as_mut().reset(due.min(self.turn_ends));
         }
     }
 
@@ -151,11 +182,15 @@ impl Connection {
             Verdict::Accounted => {}
             Verdict::Pause(pause) => self.pause = Some(Box::pin(sleep(pause))),
             Verdict::Cut => {
-                self.ended = true;
-                (self.report)(Stranger { address: self.peer.address, why: Refusal::Flood.why() });
+                self.cut(Refusal::Flood);
             }
         }
         !self.ended
+    }
+
+    fn cut(&mut self, why: Refusal) {
+        self.ended = true;
+        (self.report)(Stranger { address: self.peer.address, why: why.why(), proved: Some(self.peer.clone()) });
     }
 }
 

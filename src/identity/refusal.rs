@@ -50,6 +50,8 @@ pub enum Refusal {
     TooManyOfOne,
     /// Let in, and then sent more bytes than its calls account for.
     Flood,
+    /// Let in, and then left the answers of its calls unread.
+    Unread,
 }
 
 impl Refusal {
@@ -77,6 +79,7 @@ impl Refusal {
             Self::TimedOut => "the handshake took too long",
             Self::Crowded => "too many at once",
             Self::Flood => "more frames than its calls account for",
+            Self::Unread => "answers that were not read",
             Self::TooManyOfOne => "too many connections of one principal at once",
         }
     }

@@ -37,6 +37,8 @@ impl Default for PrincipalLimits {
 pub enum TooMuch {
     /// The principal has as many calls under way as it may.
     Calls,
+    /// The principal has as many lists, look-ups and readings under way as it may.
+    Searches,
     /// The principal calls more often than it may.
     Rate {
         /// When the next call would be let through.
@@ -51,6 +53,7 @@ pub struct Standing {
     connections: Arc<Semaphore>,
     calls: Arc<Semaphore>,
     watches: Arc<Semaphore>,
+    searches: Arc<Semaphore>,
     bucket: Bucket,
 }
 
@@ -74,6 +77,9 @@ struct Known {
     sweep_at: usize,
 }
 
+/// Lists, look-ups and readings of the audit log that go on at once for one principal.
+const SEARCHES: usize = 4;
+
 /// Fewer are not worth a look.
 const SWEEP: usize = 256;
 
@@ -88,6 +94,7 @@ impl Standing {
             connections: places(limits.connections),
             calls: places(limits.calls),
             watches: places(limits.watches),
+            searches: places(SEARCHES),
             bucket,
         })
     }
@@ -126,7 +133,13 @@ impl Standing {
         self.watches.clone().try_acquire_owned().ok()
     }
 
-    /// Whether nothing is lost when it is forgotten.
+    /// A place for a call that goes through much to find little, free again when it is dropped. Waits while as many of its
+    /// principal's are under way as may be, so that they take their turns and leave others theirs.
+    pub async fn search(&self) -> OwnedSemaphorePermit {
+        self.searches.clone().acquire_owned().await.expect("nobody closes it")
+    }
+
+    /// Whether nothing is lost when it is forgotten, as far as it can tell: see [`Known::sweep`].
     fn is_as_new(&self, now: Instant) -> bool {
         self.connections.available_permits() == self.limits.connections && self.bucket.is_full(now)
     }
@@ -163,7 +176,8 @@ impl Known {
     fn sweep(&mut self) {
         if self.standings.len() >= self.sweep_at {
             let now = Instant::now();
-            self.standings.retain(|_, standing| !standing.is_as_new(now));
+            // What still holds one, beyond its connections, may have something to pay.
+            self.standings.retain(|_, standing| Arc::strong_count(standing) > 1 || !standing.is_as_new(now));
             self.sweep_at = SWEEP.max(2 * self.standings.len());
         }
     }

@@ -5,14 +5,13 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout;
 use tonic::{Request, Response, Status};
 
 use super::bill::Bill;
-use super::door::{Door, caller};
+use super::door::{Door, TURN};
 use super::field::{Fault, InField, optional, optional_time, prefix};
 use super::show;
 use crate::api::audit_service_server::AuditService;
@@ -24,8 +23,6 @@ use crate::vault::{self, PageLimits};
 
 /// Readings at once.
 const READINGS: usize = 2;
-/// How long a call waits for its turn.
-const TURN: Duration = Duration::from_secs(2);
 /// Lines that are looked at for the worth of a call.
 const LINES_A_CALL: usize = 1_000;
 
@@ -137,7 +134,7 @@ impl AuditService for Audit {
         &self,
         request: Request<api::ListAuditEntriesRequest>,
     ) -> Result<Response<api::ListAuditEntriesResponse>, Status> {
-        let bill = Bill::new(&caller(&request)?, LINES_A_CALL);
+        let bill = self.door.bill(Method::ListAuditEntries, &request, LINES_A_CALL).await?;
         let (call, mut asked) = self
             .door
             .understand(Method::ListAuditEntries, request, |message, _| asked(&message, self.door.page(message.page_size)?))

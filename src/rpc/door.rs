@@ -2,16 +2,19 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::time::timeout;
 use tonic::{Request, Status};
 
 use super::Services;
+use super::bill::Bill;
 use super::field::{Fault, page_items};
 use super::front::refuse_too_much;
 use super::status::{About, invalid, of_refusal, unidentified};
 use crate::api::Method;
 use crate::gate::{Call, Gate, Permit, Resource, Unreleased};
-use crate::identity::Caller;
+use crate::identity::{Caller, TooMuch};
 use crate::traces::correlation;
 use crate::vault::{self, PageLimits, Vault};
 
@@ -30,6 +33,9 @@ pub(super) struct Door {
 pub(super) fn caller<M>(request: &Request<M>) -> Result<Caller, Status> {
     request.extensions().get::<Caller>().cloned().ok_or_else(unidentified)
 }
+
+/// How long a call waits for its turn.
+pub(super) const TURN: Duration = Duration::from_secs(2);
 
 impl Door {
     pub(super) fn new(services: &Services) -> Self {
@@ -95,6 +101,14 @@ impl Door {
     /// Charges a call that is worth so many more.
     pub(super) fn charge(&self, caller: &Caller, call: &Call, more: u32) -> Result<(), Status> {
         caller.standing.charge(more).map_err(|too_much| refuse_too_much(&self.gate, &caller.peer, Some(call.method), too_much))
+    }
+
+    /// The bill of a call that goes through much to find little, once it is its principal's turn. So much effort will be worth a
+    /// call.
+    pub(super) async fn bill<M>(&self, method: Method, request: &Request<M>, for_a_call: usize) -> Result<Bill, Status> {
+        let caller = caller(request)?;
+        let too_much = |_| refuse_too_much(&self.gate, &caller.peer, Some(method), TooMuch::Searches);
+        timeout(TURN, Bill::begin(&caller, for_a_call)).await.map_err(too_much)
     }
 
     /// Counts a call that was refused before anything was done for it. `why` is one word.

@@ -27,7 +27,7 @@ use super::{Services, bounded};
 use crate::api::Method;
 use crate::api::secret_service_server::SecretServiceServer;
 use crate::gate::{Gate, goes_first};
-use crate::identity::{Caller, Peer, TooMuch};
+use crate::identity::{Caller, Earned, Peer, TooMuch};
 use crate::metrics::{CallUnderWay, Calls};
 use crate::traces::{Span, Traces};
 
@@ -61,7 +61,7 @@ pin_project! {
         work: Work<F>,
         method: Option<Method>,
         places: Option<Places>,
-        counted: Option<(CallUnderWay, Span)>,
+        counted: Option<(CallUnderWay, Option<Span>)>,
     }
 }
 
@@ -88,8 +88,18 @@ impl Front {
 impl Shared {
     fn admit(&self, method: Option<Method>, caller: Option<&Caller>) -> Result<Places, Status> {
         let caller = caller.ok_or_else(unidentified)?;
+        // Also of one that is refused, the bytes are on their way.
+        let earned = caller.credit.earn();
+        let places = self.places(method, caller, earned);
+        match places {
+            Ok(_) => caller.credit.earn_receipt(),
+            Err(_) => caller.credit.pay_refusal(),
+        }
+        places
+    }
+
+    fn places(&self, method: Option<Method>, caller: &Caller, _earned: Earned) -> Result<Places, Status> {
         let of_principal = caller.standing.begin().map_err(|too_much| refuse_too_much(&self.gate, &caller.peer, method, too_much))?;
-        let _earned = caller.credit.earn();
         // An operator gets through to `status`, `seal` and `unseal` however much the others ask for.
         if method.is_some_and(goes_first) {
             return Ok(Places { _among_all: None, of_principal, _earned });
@@ -108,6 +118,10 @@ pub(super) fn refuse_too_much(gate: &Gate, peer: &Peer, method: Option<Method>, 
         TooMuch::Calls => {
             gate.count_refused(peer, method, "too_many_calls");
             exhausted("you have as many calls under way as a principal may; wait for some of them", SOON)
+        }
+        TooMuch::Searches => {
+            gate.count_refused(peer, method, "too_many_searches");
+            exhausted("you have as many lists, look-ups and readings under way as a principal may; wait for some of them", SOON)
         }
         TooMuch::Rate { retry_after } => {
             gate.count_refused(peer, method, "too_fast");
@@ -149,8 +163,12 @@ where
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let method = Method::of_path(request.uri().path());
         let front = &self.front.0;
-        let counted = Some((front.calls.begin(method), front.traces.begin(method, request.headers())));
-        let (work, places) = match front.admit(method, request.extensions().get::<Caller>()) {
+        let counted = front.calls.begin(method);
+        let admitted = front.admit(method, request.extensions().get::<Caller>());
+        // Who calls too often takes no room among the spans of others.
+        let span = admitted.is_ok().then(|| front.traces.begin(method, request.headers()));
+        let counted = Some((counted, span));
+        let (work, places) = match admitted {
             Ok(places) if is_of_secrets(request.uri().path()) => {
                 (Work::OfSecrets { answer: front.secrets.clone().call(request) }, Some(places))
             }
@@ -191,7 +209,9 @@ where
         if let (Ok(answer), Some((counted, span))) = (&answer, this.counted.take()) {
             let code = code(answer);
             counted.end(code);
-            span.end(code);
+            if let Some(span) = span {
+                span.end(code);
+            }
         }
         let held = held(*this.method, this.places.take());
         Poll::Ready(answer.map(|answer| answer.map(|body| Answer::new(body, held))))

@@ -55,7 +55,7 @@ fn audit_condition(condition: audit::Condition) -> api::Condition {
 
 fn status(services: &Services, started: Timestamp) -> api::GetStatusResponse {
     let store = services.vault.store_status();
-    let audit = services.audit.status();
+    let audit = services.audit.status_last_seen();
     let clock = services.vault.implausible_clock().map_or_else(healthy, |ahead| {
         let problem =
             format!("is {} s ahead of the time that passed or of the machine's clock: nothing is purged while it is", ahead.as_secs());

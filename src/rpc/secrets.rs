@@ -3,7 +3,6 @@
 use tonic::{Request, Response, Status};
 
 use super::batch::Batch;
-use super::bill::Bill;
 use super::door::{Door, caller};
 use super::field::{Fault, InField, expiry, label_keys, labels, optional_time, parsed, prefix, reason, request_id, ticket, token_details};
 use super::show;
@@ -149,7 +148,7 @@ impl SecretService for Secrets {
     }
 
     async fn list_secrets(&self, request: Request<api::ListSecretsRequest>) -> Answer<api::ListSecretsResponse> {
-        let bill = Bill::new(&caller(&request)?, ROWS_A_CALL);
+        let bill = self.door.bill(Method::ListSecrets, &request, ROWS_A_CALL).await?;
         let (call, (below, items, token)) = self
             .door
             .understand(Method::ListSecrets, request, |message, _| {
@@ -167,7 +166,7 @@ impl SecretService for Secrets {
     }
 
     async fn list_secret_versions(&self, request: Request<api::ListSecretVersionsRequest>) -> Answer<api::ListSecretVersionsResponse> {
-        let bill = Bill::new(&caller(&request)?, ROWS_A_CALL);
+        let bill = self.door.bill(Method::ListSecretVersions, &request, ROWS_A_CALL).await?;
         let (call, (name, items, token)) = self
             .door
             .understand(Method::ListSecretVersions, request, |message, _| {
@@ -184,7 +183,7 @@ impl SecretService for Secrets {
     }
 
     async fn find_secrets(&self, request: Request<api::FindSecretsRequest>) -> Answer<api::FindSecretsResponse> {
-        let bill = Bill::new(&caller(&request)?, ROWS_A_CALL);
+        let bill = self.door.bill(Method::FindSecrets, &request, ROWS_A_CALL).await?;
         let (call, (namespace, provider, subject)) = self
             .door
             .understand(Method::FindSecrets, request, |message, call| {

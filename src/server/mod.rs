@@ -229,6 +229,9 @@ async fn overdue(ending: watch::Receiver<bool>, drain: Duration) {
     tokio::time::sleep(drain).await;
 }
 
+/// In times of what a call may take until its answer begins.
+const ANSWERS_READ_WITHIN: u32 = 2;
+
 fn accept_limits(config: &Config) -> AcceptLimits {
     AcceptLimits {
         handshake_timeout: config.limits.handshake_timeout,
@@ -244,6 +247,7 @@ fn accept_limits(config: &Config) -> AcceptLimits {
         },
         call_bytes: u64::from(call_bytes(&config.limits)),
         idle: config.limits.idle_timeout,
+        call: ANSWERS_READ_WITHIN * config.limits.request_timeout,
         age: config.limits.connection_age_max,
     }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::parts::{Parts, note_in_force};
 use super::tls;
@@ -22,6 +22,9 @@ use crate::model::{Clock, with_causes};
 use crate::vault::Vault;
 
 const LOOK: Duration = Duration::from_secs(1);
+/// After so long, files that could not be used are read again though they are the same: what was wrong may have passed (no
+/// file descriptor left, a file system that did not answer).
+const AGAIN: Duration = Duration::from_secs(60);
 
 /// Reads the files again.
 pub(super) struct Reload {
@@ -66,26 +69,27 @@ impl Reload {
     pub(super) async fn run(mut self, asked: Arc<Notify>) {
         let mut ticks = interval(LOOK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut changed = false;
+        let (mut changed, mut forced, mut again) = (false, false, None);
         loop {
-            let forced = tokio::select! {
-                _ = ticks.tick() => false,
-                () = asked.notified() => true,
-            };
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = asked.notified() => forced = true,
+            }
             let config = self.config.clone();
             let Some(found) = apart(move || marks(&config)).await else { continue };
             let moving = found != self.in_force;
             self.in_force = found;
-            if forced || (changed && !moving) {
-                changed = false;
-                self.read_again().await;
+            if forced || (changed && !moving) || again.is_some_and(|again| again <= Instant::now()) {
+                (changed, forced) = (false, false);
+                again = (!self.read_again().await).then(|| Instant::now() + AGAIN);
             } else {
                 changed |= moving;
             }
         }
     }
 
-    async fn read_again(&self) {
+    /// Whether what was read is in force.
+    async fn read_again(&self) -> bool {
         let (config, clock, live) = (self.config.clone(), self.clock.clone(), self.live.clone());
         let read = move || tls::load_tls(&config, clock).and_then(|tls| live.replace(tls));
         let refused = match apart(read).await {
@@ -102,10 +106,12 @@ impl Reload {
         if let Some(why) = &refused {
             self.live.complain(why.clone());
         }
+        let in_force = refused.is_none();
         // In force already: protection does not wait for the log, in which the numbers of the lists are noted again later.
         if let Err(error) = self.note(refused).await {
             tracing::error!(%error, "a change of certificates is not on the record");
         }
+        in_force
     }
 
     async fn note(&self, refused: Option<String>) -> Result<(), AuditError> {

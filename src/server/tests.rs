@@ -57,9 +57,9 @@ fn config() -> (tempfile::TempDir, Config) {
 #[test]
 fn the_doorkeeper_gets_the_limits_of_the_file() {
     let (_folder, config) = config();
-    let AcceptLimits { handshake_timeout, handshakes, handshakes_per_address, connections, principal, call_bytes, idle, age } =
+    let AcceptLimits { handshake_timeout, handshakes, handshakes_per_address, connections, principal, call_bytes, idle, call, age } =
         accept_limits(&config);
-    assert_eq!((handshake_timeout.as_secs(), idle.as_secs(), age.as_secs()), (13, 114, 315));
+    assert_eq!((handshake_timeout.as_secs(), idle.as_secs(), call.as_secs(), age.as_secs()), (13, 114, 2 * 16, 315));
     assert_eq!((handshakes, handshakes_per_address, connections), (511, 112, 1_005));
     assert_eq!(call_bytes, 40_002 + 5_003);
     let PrincipalLimits { connections, calls, calls_per_s, burst, watches } = principal;

