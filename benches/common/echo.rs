@@ -90,7 +90,9 @@ impl Service<http::Request<Body>> for Echo {
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let echo = self.clone();
         // Else its connection would be slowed: its calls would be bytes that nobody accounts for.
-        let earned = request.extensions().get::<Caller>().expect("of the acceptor").credit.earn();
+        let credit = &request.extensions().get::<Caller>().expect("of the acceptor").credit;
+        let earned = credit.earn();
+        credit.earn_receipt();
         Box::pin(async move {
             let _earned = earned;
             let reveals = request.uri().path() == Method::RevealSecret.path();
