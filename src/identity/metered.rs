@@ -65,3 +65,37 @@ impl AsyncWrite for Metered {
         Pin::new(&mut self.get_mut().socket).poll_shutdown(context)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn after_the_handshake_no_more_comes_at_once_than_is_accounted_for() {
+        const ALL: usize = 4 * AT_ONCE_BYTES;
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let mut far = TcpStream::connect(listener.local_addr().expect("bound")).await.expect("connected");
+        let mut near = Metered::new(listener.accept().await.expect("accepted").0);
+        let _sending = tokio::spawn(async move {
+            far.write_all(&[0; 2 * ALL]).await.expect("sent");
+            far
+        });
+        let mut buffer = vec![0; ALL];
+        near.read_exact(&mut buffer).await.expect("the handshake has bounds of its own");
+        assert_eq!(Metered::take(&mut near), ALL);
+        for _ in 0..2 {
+            let mut came = 0;
+            while let Ok(read) = timeout(Duration::from_millis(500), near.read(&mut buffer[..16 * 1024])).await {
+                came += read.expect("read");
+            }
+            assert!((AT_ONCE_BYTES..AT_ONCE_BYTES + 16 * 1024).contains(&came), "{came} bytes");
+            assert_eq!(Metered::take(&mut near), came);
+        }
+    }
+}

@@ -2,13 +2,17 @@
 
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use strongroom::client::Page;
 use tonic::Code;
 
 use crate::harness::{Site, person, workload};
+use crate::operations::comes_to;
+use crate::proofs::is_turned_away;
 use crate::stage::named;
+use crate::strangers::CROWDED;
 use crate::wire::refused;
 
 /// Entries in full of one caller and method, or of one network, in a minute.
@@ -35,8 +39,12 @@ fn count(entries: &[Value], is_it: impl Fn(&Value) -> bool) -> (usize, u64) {
 
 /// A connection from another address of the loopback network than everybody else's.
 pub(crate) async fn silent_stranger(to: SocketAddr) -> tokio::net::TcpStream {
+    silent_stranger_from(2, to).await
+}
+
+async fn silent_stranger_from(host: u8, to: SocketAddr) -> tokio::net::TcpStream {
     let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
-    socket.bind("127.0.0.2:0".parse().expect("an address")).expect("bound");
+    socket.bind(([127, 0, 0, host], 0).into()).expect("bound");
     socket.connect(to).await.expect("connected")
 }
 
@@ -50,6 +58,26 @@ async fn one_address_cannot_take_every_handshake() {
     }
     site.client(&running, &person("ana")).await.list_roles(Page::default()).await.expect("served all the same");
     drop(silent);
+    assert!(running.stop());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_addresses_take_no_more_handshakes_than_there_are() {
+    let limits = "[limits]\nhandshakes_max = 8\nhandshakes_per_address_max = 4\nhandshake_timeout_s = 30\n";
+    let site = Site::with_vault(limits);
+    let running = site.start_open().await;
+    let mut silent = Vec::new();
+    for number in 0..16 {
+        silent.push(silent_stranger_from(2 + number % 4, running.address()).await);
+    }
+    comes_to(&running, CROWDED, 8..=8).await;
+    assert!(is_turned_away(&running, site.credentials(&person("ana"))).await, "a ninth");
+    drop(silent);
+    let begin = Instant::now();
+    while is_turned_away(&running, site.credentials(&person("ana"))).await {
+        assert!(begin.elapsed() < Duration::from_secs(10), "their places do not come back");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     assert!(running.stop());
 }
 

@@ -216,6 +216,37 @@ async fn who_holds_connections_open_keeps_nobody_from_an_answer() {
     }
 }
 
+/// They all come while the server does not turn, so that it finds them waiting, the probes among them.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_comes_in_a_crowd_is_heard_before_it_must_give_way() {
+    let site = Site::with_vault("");
+    let running = site.start();
+    let process = i32::try_from(running.pid()).ok().and_then(rustix::process::Pid::from_raw).expect("a pid");
+    let signal = |signal| rustix::process::kill_process(process, signal).expect("signalled");
+    signal(rustix::process::Signal::STOP);
+    let (mut silent, mut probes) = (Vec::new(), Vec::new());
+    for number in 0..3 * IDLE {
+        let mut stream = TcpStream::connect(running.operations()).await.expect("connected");
+        if number % 10 == 0 {
+            stream.write_all(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("sent");
+            probes.push(stream);
+        } else {
+            silent.push(stream);
+        }
+    }
+    signal(rustix::process::Signal::CONT);
+    for (number, mut probe) in probes.into_iter().enumerate() {
+        let mut answer = String::new();
+        let read = tokio::time::timeout(PATIENCE, probe.read_to_string(&mut answer)).await.expect("in time");
+        assert!(read.is_ok() && answer.starts_with("HTTP/1.1 200 "), "probe {number}: {read:?} {answer:?}");
+    }
+    let mut there = 0;
+    for mut silent in silent {
+        there += usize::from(tokio::time::timeout(Duration::from_millis(5), silent.read_u8()).await.is_err());
+    }
+    assert!(there <= 32, "{there} connections at once");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_is_good_for_one_request_and_a_few_seconds() {
     let site = Site::with_vault("");

@@ -236,6 +236,23 @@ async fn changed_files_are_noticed_without_a_signal_however_they_change() {
     shows(&site, &running, &renamed).await;
 }
 
+/// Between the two there is always a moment in which they do not belong together.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_comes_before_its_certificate_is_waited_with() {
+    let site = Site::with_vault("");
+    let running = site.start();
+    for round in 0..5 {
+        // The server looks once a second: each round meets another part of it.
+        tokio::time::sleep(Duration::from_millis(200) * round).await;
+        let new = site.new_server_leaf();
+        write_private(&site.path("pki/server.key"), &new.key_pem()).expect("written");
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        write_private(&site.path("pki/server.pem"), new.certificate_pem()).expect("written");
+        shows(&site, &running, &new).await;
+    }
+    assert_eq!(running.times_said(REFUSED), 0);
+}
+
 // immune: row-65
 #[tokio::test(flavor = "multi_thread")]
 async fn an_older_list_is_refused_while_serving_and_after_a_restart() {

@@ -17,7 +17,7 @@ const HANDSHAKE: Duration = Duration::from_secs(3);
 /// Less than the default is longer.
 const SLACK: Duration = Duration::from_millis(1_500);
 const PATIENCE: Duration = Duration::from_secs(20);
-const CROWDED: &str = "strongroom_connections_refused_total{reason=\"too many at once\"}";
+pub(crate) const CROWDED: &str = "strongroom_connections_refused_total{reason=\"too many at once\"}";
 /// Room for a thousand at once.
 const ROOMY: &str =
     "[limits]\nhandshakes_max = 1024\nhandshakes_per_address_max = 1024\nhandshake_timeout_s = 30\nconnections_max = 2048\n";

@@ -19,26 +19,26 @@ use crate::flood::entries;
 use crate::harness::{Running, Site, server_id, workload};
 use crate::operations::comes_to;
 use crate::stage::{named, opaque};
-use crate::wire::{channel, code, send};
+use crate::wire::{channel, code, refused, send};
 
 const PLACES: usize = 32;
 /// Asks whether the server is there (RFC 9113, section 6.7).
 const PING: [u8; 17] = [0, 0, 8, 6, 0, 0, 0, 0, 0, 7, 7, 7, 7, 7, 7, 7, 7];
 const NAME: &str = "shop/token";
 
-/// Opens no window for answers (RFC 9113, section 6.5.2), and makes so many calls.
-async fn calls_without_reading(site: &Site, running: &Running, id: &SpiffeId, method: Method, message: &[u8]) -> TlsStream<TcpStream> {
-    const INITIAL_WINDOW_SIZE: [u8; 6] = [0, 4, 0, 0, 0, 0];
+/// Opens a window of so few bytes for each answer (RFC 9113, section 6.5.2), and reveals as often as it has places.
+async fn calls_without_reading(site: &Site, running: &Running, id: &SpiffeId, window: u8, message: &[u8]) -> TlsStream<TcpStream> {
+    let initial_window_size = [0, 4, 0, 0, 0, window];
     let credentials = site.credentials(id);
     let files = ClientFiles { roots: credentials.ca, certificate: credentials.certificate, key: credentials.key };
     let mut stream = knock(&running.address().to_string(), server_id(), &files).await;
     let mut bytes = Vec::new();
-    frame(&mut bytes, SETTINGS, 0, 0, &INITIAL_WINDOW_SIZE);
+    frame(&mut bytes, SETTINGS, 0, 0, &initial_window_size);
     let mut whole = vec![0, 0, 0, 0, u8::try_from(message.len()).expect("short")];
     whole.extend(message);
     for call in 0..PLACES {
         let number = u32::try_from(2 * call + 1).expect("small");
-        frame(&mut bytes, HEADERS, END_HEADERS, number, &header(method));
+        frame(&mut bytes, HEADERS, END_HEADERS, number, &header(Method::RevealSecret));
         frame(&mut bytes, DATA, END_STREAM, number, &whole);
     }
     stream.write_all(&bytes).await.expect("sent");
@@ -58,7 +58,8 @@ async fn is_let_in_again(channel: &Channel, message: &[u8]) {
 
 /// A vault with one secret that both may reveal, somebody good and a thief.
 async fn with_a_thief(limits: &str) -> (Site, Running, Client, SpiffeId) {
-    let site = Site::with_vault(&format!("[limits]\ncalls_max = 128\ncalls_per_principal_max = {PLACES}\n{limits}"));
+    let bounds = format!("calls_max = {}\ncalls_per_principal_max = {PLACES}\n", 2 * PLACES);
+    let site = Site::with_vault(&format!("[limits]\n{bounds}{limits}"));
     let running = site.start_open().await;
     let (thief, good) = (workload("thief"), workload("good"));
     site.make_namespace(&running, "shop", Environment::Stage).await;
@@ -76,18 +77,29 @@ fn the_secret() -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_does_not_read_its_answers_gets_no_more_of_them() {
     let (site, running, client, thief) = with_a_thief("").await;
+    let accomplice = workload("accomplice");
+    site.bind(&running, "backend", &accomplice, Some("shop")).await;
     let message = the_secret();
-    let unread = calls_without_reading(&site, &running, &thief, Method::RevealSecret, &message).await;
-    let answered = "strongroom_grpc_calls_total{method=\"RevealSecret\",code=\"OK\"}";
-    comes_to(&running, answered, PLACES as u64..=PLACES as u64).await;
-    let other = channel(&site, &running, &thief).await;
-    for _ in 0..3 {
-        let refused = send(&other, Method::RevealSecret.path(), message.clone()).await;
-        assert_eq!(code(&refused), Code::ResourceExhausted, "its answers are still there");
+    let (mut unread, mut others) = (Vec::new(), Vec::new());
+    // One lets nothing of an answer come, the other its first byte: then the rest lies ready behind it.
+    for (id, window) in [(&thief, 0), (&accomplice, 1)] {
+        client.describe_secret(&named(NAME)).await.expect("others have places of their own");
+        unread.push(calls_without_reading(&site, &running, id, window, &message).await);
+        let answered = (PLACES * unread.len()) as u64;
+        comes_to(&running, "strongroom_grpc_calls_total{method=\"RevealSecret\",code=\"OK\"}", answered..=answered).await;
+        let other = channel(&site, &running, id).await;
+        for _ in 0..3 {
+            let refused = send(&other, Method::RevealSecret.path(), message.clone()).await;
+            assert_eq!(code(&refused), Code::ResourceExhausted, "its answers are still there, {window} bytes of each read");
+        }
+        others.push(other);
     }
-    client.describe_secret(&named(NAME)).await.expect("others have places of their own");
+    assert_eq!(refused(&client.describe_secret(&named(NAME)).await), Code::ResourceExhausted, "all places are taken");
     drop(unread);
-    is_let_in_again(&other, &message).await;
+    for other in &others {
+        is_let_in_again(other, &message).await;
+    }
+    client.describe_secret(&named(NAME)).await.expect("there is room again");
     assert!(running.stop());
 }
 
@@ -96,7 +108,7 @@ async fn who_does_not_read_its_answers_gets_no_more_of_them() {
 async fn who_never_reads_its_answers_is_cut_off_and_on_record() {
     let (site, running, _, thief) = with_a_thief("request_timeout_s = 1\n").await;
     let message = the_secret();
-    let mut unread = calls_without_reading(&site, &running, &thief, Method::RevealSecret, &message).await;
+    let mut unread = calls_without_reading(&site, &running, &thief, 0, &message).await;
     let other = channel(&site, &running, &thief).await;
     let begin = Instant::now();
     let mut refused = 0;
@@ -117,7 +129,8 @@ async fn who_never_reads_its_answers_is_cut_off_and_on_record() {
 /// One call of health's or reflection's may go on for ever.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_watches_health_holds_places_of_its_own_alone() {
-    let site = Site::with_vault(&format!("[limits]\ncalls_max = 64\ncalls_per_principal_max = {PLACES}\n"));
+    // As many watch as there are places in all: none of those may be held.
+    let site = Site::with_vault(&format!("[limits]\ncalls_max = {PLACES}\ncalls_per_principal_max = {PLACES}\n"));
     let running = site.start_open().await;
     let (watcher, good) = (workload("watcher"), workload("good"));
     site.make_namespace(&running, "shop", Environment::Stage).await;

@@ -242,3 +242,26 @@ async fn what_tls_adds_to_many_small_records_is_accounted_for() {
     tokio::time::timeout(PATIENCE, connection.read_exact(&mut bytes[..1])).await.expect("in time").expect("read");
     assert!(start.elapsed() > Duration::from_secs(1), "{:?}", start.elapsed());
 }
+
+/// It earns what its own frames need. Else a call that goes on for ever would pay for a flood.
+#[tokio::test]
+async fn a_call_under_way_pays_for_no_pings() {
+    const PING: [u8; 17] = [0, 0, 8, 6, 0, 0, 0, 0, 0, 7, 7, 7, 7, 7, 7, 7, 7];
+    let world = World::new();
+    let mut door = Door::open(world.tls(world.anchors(&[]))).await;
+    let (mut connection, mut client) = door.knock(world.client(&world.backend()).config()).await.expect("let in");
+    let _call = connection.connect_info().credit.earn();
+    // 83 KiB, of which a new connection has 64; the rest is paid at 8 KiB a second.
+    let said = [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &PING.repeat(5_000)].concat();
+    let mut bytes = vec![0; said.len()];
+    let start = Instant::now();
+    let sending = tokio::spawn(async move {
+        client.write_all(&said).await.expect("sent");
+        client
+    });
+    tokio::time::timeout(PATIENCE, connection.read_exact(&mut bytes)).await.expect("in time").expect("read");
+    let mut client = sending.await.expect("no panic");
+    client.write_all(&PING).await.expect("sent");
+    tokio::time::timeout(PATIENCE, connection.read_exact(&mut bytes[..PING.len()])).await.expect("in time").expect("read");
+    assert!(start.elapsed() > Duration::from_secs(1), "{:?}", start.elapsed());
+}

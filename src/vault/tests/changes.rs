@@ -87,6 +87,31 @@ async fn a_clock_that_jumped_ends_no_recovery_window() {
 }
 
 #[tokio::test]
+async fn nothing_is_purged_before_its_time_or_after_it_was_restored() {
+    let fixture = Fixture::open().await;
+    fixture.create("shop/a", "value", None).await.expect("stored");
+    fixture.destroy("shop/a").await.expect("destroyed");
+    fixture.vault.housekeep(&fixture.gate).await.expect("nothing is wrong");
+    let jobs = fixture.rows("j").await;
+    assert_eq!(jobs.len(), 1, "its window has just begun");
+    let restored = fixture.run(owner(), Method::RestoreSecret, name("shop/a"), |vault, permit| async move {
+        vault.open()?.change_state(permit, 0, StateChange::Restore).await
+    });
+    restored.await.expect("in time");
+    // What would have purged it is there again, and long due.
+    for (key, row) in &jobs {
+        fixture.put(key, row.value.to_vec()).await;
+    }
+    let clock = Hands { ahead_ms: (365 * 24 * 3600 * 1000).into() };
+    let later = Fixture::at(clock, fixture.store.clone(), fixture.random.clone(), fixture.pins, History::default()).await;
+    let later = later.expect("it holds this vault");
+    later.unseal().await.expect("opened");
+    later.vault.housekeep(&later.gate).await.expect("nothing is wrong");
+    assert_eq!(later.reveal("shop/a").await.expect("it is destroyed no more"), "value");
+    assert_eq!(later.rows("j").await.len(), 0);
+}
+
+#[tokio::test]
 async fn a_request_id_of_one_administrator_is_not_anothers() {
     let fixture = Fixture::open().await;
     let first = fixture.make_namespace(ana(), "second", Some("R-1")).await.expect("made");

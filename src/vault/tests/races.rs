@@ -1,5 +1,9 @@
 //! What happens at once.
 
+use std::sync::atomic::AtomicUsize;
+
+use tokio::sync::Semaphore;
+
 use super::*;
 use crate::access::ChangeRefused;
 
@@ -64,6 +68,67 @@ async fn a_writer_that_slept_through_a_rotation_begins_again_under_the_new_key()
     let held = held_create(&fixture, &store, meanwhile).await.expect("stored");
     assert_eq!(held.info.kek_version, 2);
     assert_eq!(fixture.reveal("shop/a").await.expect("stored"), "held");
+}
+
+/// They go on when their callers have gone, and keep what they are to store.
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_that_nobody_waits_for_are_bounded_and_keep_nobody_from_sealing() {
+    const MOST: usize = 1_024;
+    let fixture = Fixture::open().await;
+    let (begun, end) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
+    let change = || {
+        let (gate, begun, end) = (fixture.gate.clone(), begun.clone(), end.clone());
+        tokio::spawn(async move {
+            let held = move |_| async move {
+                begun.fetch_add(1, Ordering::SeqCst);
+                drop(end.acquire().await);
+                Ok::<_, Error>(Unreleased::new(()))
+            };
+            gate.run(Call::new(Method::CreateSecret, peer(&owner())), name("shop/a"), held).await
+        })
+    };
+    let callers: Vec<_> = (0..MOST + 100).map(|_| change()).collect();
+    let all_have_begun = async {
+        while begun.load(Ordering::SeqCst) < MOST {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), all_have_begun).await.expect("as many as may");
+    callers.iter().for_each(tokio::task::JoinHandle::abort);
+    let last = change();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(begun.load(Ordering::SeqCst), MOST, "the others wait");
+    let sealing = fixture.run(ana(), Method::Seal, WholeVault::VAULT, |vault, permit| async move { vault.seal(permit).await });
+    tokio::time::timeout(Duration::from_secs(10), sealing).await.expect("who seals does not wait").expect("sealed");
+    end.close();
+    let last = tokio::time::timeout(Duration::from_secs(10), last).await.expect("its turn has come").expect("it ran");
+    assert!(matches!(last, Err(Refusal::Sealed)), "it is decided when its turn has come: {last:?}");
+    assert_eq!(begun.load(Ordering::SeqCst), MOST, "those that waited went with their callers");
+}
+
+#[tokio::test]
+async fn a_seal_ends_the_purges_that_are_still_to_come() {
+    let store = Arc::new(UnsteadyStore::default());
+    let fixture = Fixture::open_over(store.clone()).await;
+    for at in ["shop/a", "shop/b"] {
+        fixture.create(at, "value", None).await.expect("stored");
+        fixture.destroy(at).await.expect("destroyed");
+    }
+    // The server was started again a year later.
+    let clock = Hands { ahead_ms: (365 * 24 * 3600 * 1000).into() };
+    let later = Fixture::at(clock, fixture.store.clone(), fixture.random.clone(), fixture.pins, History::default()).await;
+    let later = Arc::new(later.expect("it holds this vault"));
+    later.unseal().await.expect("opened");
+    store.class.store(b'h', Ordering::SeqCst);
+    let purging = tokio::spawn({
+        let later = later.clone();
+        async move { later.vault.housekeep(&later.gate).await }
+    });
+    store.is_held.notified().await;
+    assert!(later.vault.shut().await);
+    store.release.notify_one();
+    purging.await.expect("it ran").expect("nothing is wrong");
+    assert_eq!(fixture.rows("j").await.len(), 1, "one was under way, the other is left");
 }
 
 /// A change of the policy under way: Ben takes Ana's rights as an administrator away, and the store holds the commit.
