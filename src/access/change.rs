@@ -54,9 +54,17 @@ pub enum ChangeRefused {
     /// Nobody could administer access any more.
     #[error("this is the last binding that administers the vault: bind another administrator first")]
     LastAdministrator,
-    /// The change says nothing, or something that cannot be.
+    /// The vault has as many as it may have.
     #[error("{0}")]
-    Invalid(&'static str),
+    Full(&'static str),
+    /// A field of the change says nothing, or something that cannot be.
+    #[error("{why}")]
+    Invalid {
+        /// Which.
+        field: &'static str,
+        /// What is wrong with it.
+        why: &'static str,
+    },
 }
 
 /// Whether the grants of a role make sense.
@@ -65,15 +73,16 @@ pub enum ChangeRefused {
 /// None or too many; a grant without action; a pattern for an action that concerns no path; duties that no one person
 /// may join.
 pub fn check_grants(grants: &[Grant]) -> Result<(), ChangeRefused> {
+    let invalid = |field, why| Err(ChangeRefused::Invalid { field, why });
     if grants.is_empty() || grants.len() > limits::GRANTS_PER_ROLE {
-        return Err(ChangeRefused::Invalid("a role has 1 to 64 grants"));
+        return invalid("grants", "a role has 1 to 64 grants");
     }
     if grants.iter().any(|grant| grant.actions.is_empty()) {
-        return Err(ChangeRefused::Invalid("a grant names at least one action"));
+        return invalid("grants.actions", "a grant names at least one action");
     }
     let has_no_path = |grant: &Grant| !grant.actions.intersection(VAULT_ACTIONS).is_empty();
     if grants.iter().any(|grant| has_no_path(grant) && !grant.pattern.is_everything()) {
-        return Err(ChangeRefused::Invalid("rotate, administer, approve, audit and operate concern no path: grant them on ** alone"));
+        return invalid("grants.path_pattern", "rotate, administer, approve, audit and operate concern no path: grant them on ** alone");
     }
     if joins_duties(grants.iter().fold(ActionSet::EMPTY, |all, grant| all.union(grant.actions))) {
         return Err(ChangeRefused::SeparationOfDuties);
@@ -130,7 +139,7 @@ impl Policy {
             return Err(ChangeRefused::Exists);
         }
         if self.roles().count() >= limits::ROLES {
-            return Err(ChangeRefused::Invalid("a vault has at most 1,000 roles"));
+            return Err(ChangeRefused::Full("a vault has at most 1,000 roles, built-in ones included: delete those that nobody holds"));
         }
         Ok(())
     }
@@ -167,18 +176,19 @@ impl Policy {
     }
 
     fn check_binding(&self, by: &SpiffeId, binding: &Binding, now: Timestamp) -> Result<(), ChangeRefused> {
+        let invalid = |field, why| Err(ChangeRefused::Invalid { field, why });
         let role = self.role(&binding.role).ok_or(ChangeRefused::Unknown)?;
         if binding.principal == *by {
             return Err(ChangeRefused::OwnBinding);
         }
         if binding.end.is_some_and(|end| end <= binding.start || end <= now) {
-            return Err(ChangeRefused::Invalid("a binding ends after its start, and after now"));
+            return invalid("end_time", "a binding ends after its start, and after now");
         }
         if binding.scope.carries(role.actions()).is_empty() {
-            return Err(ChangeRefused::Invalid("on the vault this role allows nothing: bind it in a namespace"));
+            return invalid("namespace", "on the vault this role allows nothing: bind it in a namespace");
         }
         if self.bindings().count() >= limits::BINDINGS {
-            return Err(ChangeRefused::Invalid("a vault has at most 100,000 bindings: delete ended ones"));
+            return Err(ChangeRefused::Full("a vault has at most 100,000 bindings: delete ended ones"));
         }
         if self.with(&Change::Bind(binding.clone())).joins_duties_of(&binding.principal, now) {
             return Err(ChangeRefused::SeparationOfDuties);
@@ -213,7 +223,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::access::{Target, decide};
+    use crate::access::{Target, built_in_roles, decide};
     use crate::model::{NamespaceId, SecretPath};
 
     const HERE: NamespaceId = NamespaceId::from_bytes([1; 16]);
@@ -304,16 +314,61 @@ mod tests {
         assert_eq!(policy.check(&by, &Change::CreateRole(role("reader", 1)), now()), Err(ChangeRefused::Exists));
         assert_eq!(policy.check(&by, &Change::UpdateRole(role("reader", 1)), now()), Err(ChangeRefused::BuiltIn));
         assert_eq!(policy.check(&by, &Change::UpdateRole(role("nobody", 1)), now()), Err(ChangeRefused::Unknown));
-        assert!(matches!(
-            policy.check(&by, &Change::Bind(binding(9, "reader", "cem", Scope::Vault)), now()),
-            Err(ChangeRefused::Invalid(_))
-        ));
+        let blamed = |change| match policy.check(&by, &change, now()) {
+            Err(ChangeRefused::Invalid { field, .. }) => field,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(blamed(Change::Bind(binding(9, "reader", "cem", Scope::Vault))), "namespace");
         let mut ended = binding(9, "reader", "cem", Scope::Namespace(HERE));
         ended.end = Some(now());
-        assert!(matches!(policy.check(&by, &Change::Bind(ended), now()), Err(ChangeRefused::Invalid(_))));
+        assert_eq!(blamed(Change::Bind(ended)), "end_time");
         let mut narrow = role("z", ActionSet::of(&[Action::Rotate]).bits());
         narrow.grants[0].pattern = "a/**".parse().expect("valid");
-        assert!(matches!(policy.check(&by, &Change::CreateRole(narrow), now()), Err(ChangeRefused::Invalid(_))));
+        assert_eq!(blamed(Change::CreateRole(narrow)), "grants.path_pattern");
+        assert_eq!(blamed(Change::CreateRole(role("z", 0))), "grants.actions");
+        let with_grants = |count| {
+            let one = role("z", 1);
+            Change::CreateRole(Role { grants: vec![one.grants[0].clone(); count], ..one })
+        };
+        assert_eq!((blamed(with_grants(0)), blamed(with_grants(65))), ("grants", "grants"));
+        assert_eq!(policy.check(&by, &with_grants(64), now()), Ok(()));
+    }
+
+    #[test]
+    fn a_vault_has_a_thousand_roles_and_no_more() {
+        let with_roles = |count: usize| {
+            let own = (0..count - built_in_roles().len()).map(|number| role(&format!("role-{number}"), 1));
+            Policy::new(own, two_administrators().bindings().cloned(), [])
+        };
+        let one_more = Change::CreateRole(role("one-more", 1));
+        let below = with_roles(limits::ROLES - 1);
+        assert_eq!(below.check(&id("ana"), &one_more, now()), Ok(()));
+        let full = below.with(&one_more);
+        assert_eq!(full.roles().count(), 1_000);
+        assert!(matches!(full.check(&id("ana"), &Change::CreateRole(role("two-more", 1)), now()), Err(ChangeRefused::Full(_))));
+        // What is there can still be changed, and makes room when it is deleted.
+        assert_eq!(full.check(&id("ana"), &Change::UpdateRole(role("one-more", 3)), now()), Ok(()));
+        let room = full.with(&Change::DeleteRole("role-0".parse().expect("valid")));
+        assert_eq!(room.check(&id("ana"), &Change::CreateRole(role("two-more", 1)), now()), Ok(()));
+    }
+
+    #[test]
+    fn a_vault_has_a_hundred_thousand_bindings_and_no_more() {
+        let numbered = |number: usize| {
+            let mut bound = binding(0, "reader", &format!("app-{number}"), Scope::Namespace(HERE));
+            bound.id = BindingId::from_bytes((number as u128 + (1 << 64)).to_be_bytes());
+            bound
+        };
+        let first = two_administrators();
+        let bindings = first.bindings().cloned().chain((0..limits::BINDINGS - 3).map(numbered));
+        let below = Policy::new([], bindings, []);
+        let (last, too_many) = (Change::Bind(numbered(limits::BINDINGS)), Change::Bind(numbered(limits::BINDINGS + 1)));
+        assert_eq!(below.check(&id("ana"), &last, now()), Ok(()));
+        let full = below.with(&last);
+        assert_eq!(full.bindings().count(), 100_000);
+        assert!(matches!(full.check(&id("ana"), &too_many, now()), Err(ChangeRefused::Full(_))));
+        let room = full.with(&Change::Unbind(numbered(0).id));
+        assert_eq!(room.check(&id("ana"), &too_many, now()), Ok(()));
     }
 
     fn rights(policy: &Policy, who: &SpiffeId) -> Vec<bool> {

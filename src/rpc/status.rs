@@ -145,11 +145,13 @@ fn of_policy(refused: ChangeRefused) -> Status {
     match refused {
         ChangeRefused::Unknown => Status::not_found(text),
         ChangeRefused::Exists => Status::already_exists(text),
-        ChangeRefused::Invalid(why) => invalid(&Fault { field: "", why }),
+        ChangeRefused::Invalid { field, why } => invalid(&Fault { field, why }),
         ChangeRefused::NotAdministrator | ChangeRefused::OwnRole | ChangeRefused::OwnBinding | ChangeRefused::SeparationOfDuties => {
             Status::permission_denied(text)
         }
-        ChangeRefused::BuiltIn | ChangeRefused::InUse | ChangeRefused::LastAdministrator => Status::failed_precondition(text),
+        ChangeRefused::BuiltIn | ChangeRefused::InUse | ChangeRefused::LastAdministrator | ChangeRefused::Full(_) => {
+            Status::failed_precondition(text)
+        }
     }
 }
 
@@ -211,5 +213,16 @@ mod tests {
         let no_namespace = of_refusal(&about, Refusal::Failed(Error::Absent("namespace")));
         assert_eq!(bytes(forbidden.clone()), bytes(absent));
         assert_eq!(bytes(forbidden), bytes(no_namespace));
+    }
+
+    /// Nothing is wrong with any field of such a request: another vault, or this one tomorrow, takes it.
+    #[test]
+    fn of_what_the_vault_has_enough_one_more_is_no_fault_of_the_request() {
+        let about = About { method: Method::CreateRole, request_id: None };
+        for full in [Error::Policy(ChangeRefused::Full("enough roles")), Error::State("enough namespaces")] {
+            let status = of_refusal(&about, Refusal::Failed(full));
+            assert_eq!(status.code(), Code::FailedPrecondition);
+            assert!(status.get_error_details().bad_request().is_none());
+        }
     }
 }

@@ -62,8 +62,5 @@ fn author<G>(permit: &Permit<G>) -> String {
 
 /// Who asks; what the vault does by itself changes no policy.
 fn caller<G>(permit: &Permit<G>) -> Result<SpiffeId, Error> {
-    permit
-        .principal()
-        .map(|principal| principal.id.clone())
-        .ok_or(Error::Policy(ChangeRefused::Invalid("only a principal changes the policy")))
+    permit.principal().map(|principal| principal.id.clone()).ok_or(Error::Policy(ChangeRefused::NotAdministrator))
 }

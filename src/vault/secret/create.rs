@@ -48,7 +48,7 @@ impl Open {
         }
         let start = self.start(permit, found.as_ref())?;
         let meta = first_meta(permit, new, &start, expires_ms);
-        check_metadata(&meta)?;
+        check_metadata(&meta, if new.labels.is_empty() { "access_token.scopes" } else { "labels" })?;
         let value = place.seal(self, start.secret, start.version, &meta, new.payload.expose())?;
         let mut batch = place.batch().expecting(place.key.clone(), start.expected).put(place.key.clone(), value.clone());
         if let Some(token) = &meta.token {

@@ -98,12 +98,12 @@ impl Place {
     }
 }
 
-/// The bound on what callers may say of a secret. What the vault itself notes has room of its own, so that no change of
-/// state can fail for what somebody said.
-pub(super) fn check_metadata(meta: &SecretMeta) -> Result<(), Error> {
+/// The bound on what callers may say of a secret, in `field` among others. What the vault itself notes has room of its own, so
+/// that no change of state can fail for what somebody said.
+pub(super) fn check_metadata(meta: &SecretMeta, field: &'static str) -> Result<(), Error> {
     let said = SecretMeta { labels: meta.labels.clone(), token: meta.token.clone(), ..SecretMeta::default() };
     if said.encoded_len() > limits::METADATA_BYTES {
-        return Err(Error::Invalid { field: "labels", why: "labels and token details together must stay under 8 KiB" });
+        return Err(Error::Invalid { field, why: "labels and token details together must stay under 8 KiB" });
     }
     Ok(())
 }

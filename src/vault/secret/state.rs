@@ -92,7 +92,7 @@ impl Open {
             if meta.labels.len() > limits::LABELS {
                 return Err(Error::Invalid { field: "set_labels", why: "a secret has at most 32 labels" });
             }
-            check_metadata(meta)?;
+            check_metadata(meta, "set_labels")?;
             meta.expires_ms = change.expiry.applied(meta.expires_ms, permit.now())?;
             Ok(batch)
         };

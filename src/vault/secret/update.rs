@@ -80,7 +80,7 @@ impl Open {
         let version = found.head().version.checked_add(1).ok_or(Error::State("the secret's numbers are used up"))?;
         let mut meta = found.meta.clone();
         meta.token = next_token(found.meta.token.as_ref(), new.token.as_ref())?;
-        check_metadata(&meta)?;
+        check_metadata(&meta, "access_token.scopes")?;
         meta.expires_ms = new.expiry.applied(meta.expires_ms, permit.now())?;
         meta.version_created_ms = permit.now().unix_ms();
         meta.version_created_by = author(permit);

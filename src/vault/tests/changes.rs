@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::access::ChangeRefused;
+use crate::crypto::{Keyring, TagLabel};
+use crate::model::{NamespaceId, limits};
 
 // immune: row-35
 #[tokio::test]
@@ -218,4 +220,30 @@ async fn a_damaged_secret_keeps_no_other_from_being_purged() {
     later.vault.housekeep(&later.gate).await.expect("one is damaged, the other is not");
     assert_ne!(later.store.get(&[key]).await.expect("got")[0].as_ref().map(|row| row.revision), Some(row.revision));
     assert_eq!(later.rows("j").await.len(), 1);
+}
+
+/// The rows lie in the store as if so many calls had made them: each call would be two entries of the log.
+#[tokio::test]
+async fn a_vault_has_ten_thousand_namespaces_and_no_more() {
+    let made = Fixture::open().await;
+    let open = made.vault.open().expect("open");
+    // `shop` is one, and one is still to come.
+    for number in 2..limits::NAMESPACES as u128 {
+        let id = NamespaceId::from_bytes(number.to_be_bytes());
+        let keyring = Keyring::create(open.rows.vault, id, open.rows.system_key(), open.random(), SystemClock.now()).expect("made");
+        let record = NamespaceRecord { id: id.as_bytes().to_vec(), name: format!("n-{number}"), ..NamespaceRecord::default() };
+        let keys = (row::namespace_key(&open.names.tag(TagLabel::Namespace, record.name.as_bytes())), row::keyring_key(id));
+        let keyring = open.rows.seal(&keys.1, &KeyringRow { keyring: keyring.encode(), intent: 0 }).expect("sealed");
+        let batch = Batch::new().put(keys.0.clone(), open.rows.seal(&keys.0, &record).expect("sealed")).put(keys.1, keyring);
+        made.store.commit(batch).await.expect("stored");
+    }
+    let fixture = made.restarted(History::default()).await;
+    fixture.unseal().await.expect("opened");
+    fixture.make_namespace(ana(), "the-last", Some("once")).await.expect("there is room for one");
+    let many = || fixture.vault.open().expect("open").namespaces.load().len();
+    assert_eq!(many(), 10_000);
+    assert!(matches!(fixture.make_namespace(ana(), "one-more", None).await, Err(Error::State(_))));
+    assert!(matches!(fixture.make_namespace(ana(), "shop", None).await, Err(Error::Exists)), "a name that is taken is still that");
+    fixture.make_namespace(ana(), "the-last", Some("once")).await.expect("a retry of the last is no further one");
+    assert_eq!(many(), 10_000);
 }
