@@ -64,6 +64,8 @@ const CONTINUATION: u8 = 9;
 pub(crate) const END_STREAM: u8 = 1;
 const ACK: u8 = 1;
 pub(crate) const END_HEADERS: u8 = 4;
+/// The longest frame that a server takes if it says nothing else (RFC 9113, section 4.2).
+const FRAME_BYTES: usize = 16_384;
 /// Frames that leave in one write.
 const AT_ONCE: u32 = 64;
 
@@ -109,16 +111,26 @@ pub(crate) fn header(method: Method) -> Vec<u8> {
     block
 }
 
+/// What a client says first (RFC 9113, section 3.4).
+pub(crate) fn first_words() -> Vec<u8> {
+    let mut words = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    frame(&mut words, SETTINGS, 0, 0, &[]);
+    words
+}
+
 /// A connection with these files, on which the client has said its first words.
 pub(crate) async fn knock(address: &str, server: SpiffeId, files: &ClientFiles) -> TlsStream<TcpStream> {
+    let mut stream = shake_hands(address, server, files).await;
+    stream.write_all(&first_words()).await.expect("sent");
+    stream
+}
+
+/// A connection with these files, on which nothing was said.
+pub(crate) async fn shake_hands(address: &str, server: SpiffeId, files: &ClientFiles) -> TlsStream<TcpStream> {
     let tls = ClientTls::from_files(files, server).expect("the files of the site");
     let stream = TcpStream::connect(address).await.expect("connected");
     let name = ServerName::try_from("localhost").expect("a name");
-    let mut stream = TlsConnector::from(Arc::clone(&tls.config())).connect(name, stream).await.expect("a handshake");
-    let mut words = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
-    frame(&mut words, SETTINGS, 0, 0, &[]);
-    stream.write_all(&words).await.expect("sent");
-    stream
+    TlsConnector::from(Arc::clone(&tls.config())).connect(name, stream).await.expect("a handshake")
 }
 
 /// Sends until `end`, or until the server ends the connection. Returns how many frames went out, and whether the server ended it.
@@ -227,7 +239,11 @@ pub(crate) async fn until_ended(mut stream: TlsStream<TcpStream>) -> (Option<Ins
 pub(crate) fn call_with(method: Method, part: &[u8], whole: bool) -> Vec<u8> {
     let mut bytes = Vec::new();
     frame(&mut bytes, HEADERS, END_HEADERS, 1, &header(method));
-    frame(&mut bytes, DATA, if whole { END_STREAM } else { 0 }, 1, part);
+    let pieces: Vec<_> = part.chunks(FRAME_BYTES).collect();
+    for (number, piece) in pieces.iter().enumerate() {
+        let is_end = whole && number + 1 == pieces.len();
+        frame(&mut bytes, DATA, if is_end { END_STREAM } else { 0 }, 1, piece);
+    }
     bytes
 }
 

@@ -10,15 +10,16 @@ use strongroom::client::tls::ClientFiles;
 use strongroom::client::{Client, Page};
 use strongroom::identity::Refusal;
 use strongroom::model::Environment;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_rustls::client::TlsStream;
 use tonic::Code;
 
-use crate::attacks::{Flood, answer_each, call_with, flood, knock, over_and_over};
+use crate::attacks::{Flood, answer_each, call_with, first_words, flood, knock, over_and_over, shake_hands};
 use crate::flood::entries;
 use crate::harness::{Running, Site, person, server_id, workload};
 use crate::operations::{comes_to, figure};
 use crate::stage::{named, opaque};
-use crate::wire::{channel, code, send};
+use crate::wire::{channel, code, refused, send};
 
 /// What a server may grow by while it is attacked: some buffers a connection, no pile.
 pub(crate) const ROOM_BYTES: u64 = 64 << 20;
@@ -251,4 +252,76 @@ async fn without_file_descriptors_it_goes_on_and_comes_back() {
         }
         assert!(begin.elapsed() < 2 * PATIENCE, "nobody gets in any more");
     }
+}
+
+/// Sends each byte in a TLS record of its own, until the server has said `enough` or ended the connection. Returns whether it has
+/// said it.
+async fn drop_by_drop(stream: TlsStream<tokio::net::TcpStream>, bytes: Vec<u8>, enough: &[u8]) -> bool {
+    let (mut from, mut to) = tokio::io::split(stream);
+    let sending = tokio::spawn(async move {
+        for byte in bytes {
+            if to.write_all(&[byte]).await.is_err() || to.flush().await.is_err() {
+                break;
+            }
+        }
+        to
+    });
+    let mut said = Vec::new();
+    let is_enough = loop {
+        match tokio::time::timeout(PATIENCE, from.read_buf(&mut said)).await.expect("an answer or an end, in time") {
+            Ok(length) if length > 0 => {}
+            _ => break false,
+        }
+        if said.windows(enough.len()).any(|window| window == enough) {
+            break true;
+        }
+    };
+    sending.abort();
+    is_enough
+}
+
+/// What a client says first, and one whole call.
+fn conversation(method: Method, message: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(message.len()).expect("short").to_be_bytes();
+    [first_words(), call_with(method, &[&[0][..], &length, message].concat(), true)].concat()
+}
+
+/// 22 bytes of TLS for each: a call of the usual length is far below what anybody may send besides, one of 40 KB far beyond.
+// immune: row-47
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_whose_bytes_each_come_in_a_record_of_their_own_is_answered_or_cut_off() {
+    let site = Site::with_vault("");
+    let running = site.start_open().await;
+    let good = site.client(&running, &person("ana")).await;
+    site.make_namespace(&running, "shop", Environment::Stage).await;
+    site.bind(&running, "backend", &workload("mallory"), Some("shop")).await;
+    let owner = site.client(&running, &workload("mallory")).await;
+    owner.create_secret(opaque(&named("shop/token"), "drop by drop")).await.expect("stored");
+    let (address, files) = (running.address().to_string(), files(&site, "mallory"));
+    let begin = || shake_hands(&address, server_id(), &files);
+
+    let reveal = api::RevealSecretRequest { name: "shop/token".to_owned(), ..Default::default() }.encode_to_vec();
+    for _ in 0..3 {
+        assert!(drop_by_drop(begin().await, conversation(Method::RevealSecret, &reveal), b"drop by drop").await, "it is answered");
+    }
+
+    let create = |name: &str| {
+        let request = api::CreateSecretRequest { name: name.to_owned(), payload: vec![b'x'; 40_000], ..Default::default() };
+        conversation(Method::CreateSecret, &request.encode_to_vec())
+    };
+    let mut whole = begin().await;
+    whole.write_all(&create("shop/whole")).await.expect("sent");
+    comes_to(&running, "strongroom_grpc_calls_total{method=\"CreateSecret\",code=\"OK\"}", 2..=2).await;
+    let cut_off = tokio::spawn(drop_by_drop(begin().await, create("shop/drops"), b"shop/drops"));
+    while !cut_off.is_finished() {
+        is_served(&good).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(!cut_off.await.expect("no panic"), "the server puts up with it");
+    let why = Refusal::Flood.why();
+    comes_to(&running, &format!("strongroom_connections_refused_total{{reason=\"{why}\"}}"), 1..=1).await;
+    assert_eq!(owner.describe_secret(&named("shop/whole")).await.expect("stored").version, 1);
+    assert_eq!(refused(&owner.describe_secret(&named("shop/drops")).await), Code::NotFound, "nothing came of it");
+    assert!(running.stop());
+    assert_eq!(entries(&site).iter().filter(|entry| entry["detail"]["why"] == why).count(), 1, "on record");
 }

@@ -14,6 +14,8 @@
 //! | `disks` | each call to a disk fails once |
 //! | `doctor` | what `strongroom doctor` finds on a good host, and on one with one fault |
 //! | `documents` | what README and docs say is what is there |
+//! | `edge_cases` | the edges of counts, numbers, times and words of a closed list |
+//! | `edges` | every field of every request: taken at its bound, refused beyond it by its name |
 //! | `faults` | log or store cannot be written |
 //! | `flood` | strangers and denied callers, over and over |
 //! | `harness` | a real server process, certificates and clients for everybody |
@@ -21,6 +23,7 @@
 //! | `hostile` | hostile bytes, with a certificate and without |
 //! | `keys` | key versions, made while the vault serves |
 //! | `kill` | SIGKILL at random instants |
+//! | `labels` | labels that alerts and dashboard ask for |
 //! | `layers` | no module imports what lies above or beside it |
 //! | `limits` | bounds at their edge |
 //! | `lists` | what lists and look-ups show, against an evaluator of its own |
@@ -62,6 +65,8 @@ mod deploy;
 mod disks;
 mod doctor;
 mod documents;
+mod edge_cases;
+mod edges;
 mod faults;
 mod flood;
 mod harness;
@@ -69,6 +74,7 @@ mod host;
 mod hostile;
 mod keys;
 mod kill;
+mod labels;
 mod layers;
 mod limits;
 mod lists;

@@ -18,7 +18,7 @@ use crate::wire::{ask, code, refused, send};
 const RACERS: usize = 24;
 
 /// Whether a field of an RPC's request is the name of a secret, and how a name of a namespace reads there.
-fn holds_secret_name(method: Method, field: &str) -> bool {
+pub(crate) fn holds_secret_name(method: Method, field: &str) -> bool {
     let of_namespaces_and_roles = matches!(
         method,
         Method::CreateNamespace

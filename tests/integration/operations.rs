@@ -314,8 +314,8 @@ fn a_program_that_was_built_without_traces_says_so_and_does_not_start() {
     assert!(told.contains("traces: this program was built without traces") && told.contains("--features otlp"), "{told}");
 }
 
-const ALERTS: &str = include_str!("../../deploy/prometheus/alerts.yaml");
-const DASHBOARD: &str = include_str!("../../deploy/grafana/strongroom.json");
+pub(crate) const ALERTS: &str = include_str!("../../deploy/prometheus/alerts.yaml");
+pub(crate) const DASHBOARD: &str = include_str!("../../deploy/grafana/strongroom.json");
 
 /// Words of a text that begin like one of our metrics, without what Prometheus adds to a name.
 fn metric_names(text: &str) -> std::collections::BTreeSet<&str> {
@@ -333,8 +333,8 @@ fn dashboard_expressions() -> Vec<String> {
     targets.map(|target| target["expr"].as_str().expect("an expression").to_owned()).collect()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn alerts_and_dashboard_speak_of_metrics_that_exist() {
+/// What a server tells to which everything has happened that is shown only then.
+pub(crate) async fn all_metrics() -> String {
     let site = site_with_list();
     write_numbered_list(&site, 1, &[]);
     let running = site.start_open().await;
@@ -342,14 +342,19 @@ async fn alerts_and_dashboard_speak_of_metrics_that_exist() {
     site.client(&running, &person("ana")).await.reveal_secret(Reveal::latest(&named("no/such"))).await.expect_err("not there");
     drop(TcpStream::connect(running.address()).await.expect("connected"));
     let begin = Instant::now();
-    let metrics = loop {
+    loop {
         let metrics = get(&running, "/metrics").await.1;
         if metrics.contains("strongroom_connections_refused_total{") && metrics.contains("strongroom_calls_refused_total{") {
-            break metrics;
+            return metrics;
         }
         assert!(begin.elapsed() < PATIENCE, "{metrics}");
         tokio::time::sleep(Duration::from_millis(20)).await;
-    };
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn alerts_and_dashboard_speak_of_metrics_that_exist() {
+    let metrics = all_metrics().await;
     let there: std::collections::BTreeSet<_> =
         metrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")).filter_map(|line| line.split(' ').next()).collect();
     let expressions = dashboard_expressions().join("\n");

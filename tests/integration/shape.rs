@@ -128,12 +128,31 @@ fn the_requests_of_the_tests_fill_every_text_field() {
     }
 }
 
+/// The fields of a request, as errors call them; lists and maps beside what is in them.
+pub(crate) fn fields_of_request(method: Method) -> Vec<String> {
+    fields_of(&messages(), &format!("{}Request", method.name()))
+}
+
+fn fields_of(messages: &[DescriptorProto], type_name: &str) -> Vec<String> {
+    let short = type_name.rsplit('.').next().expect("a name");
+    let Some(message) = messages.iter().find(|message| message.name() == short) else { return Vec::new() };
+    let mut found = Vec::new();
+    for field in &message.field {
+        let inner = if field.r#type() == Type::Message { fields_of(messages, field.type_name()) } else { Vec::new() };
+        if inner.is_empty() || field.label() == Label::Repeated {
+            found.push(field.name().to_owned());
+        }
+        found.extend(inner.iter().map(|inner| format!("{}.{inner}", field.name())));
+    }
+    found
+}
+
 #[test]
 fn every_list_that_a_caller_sends_is_known() {
     let is_sent = |name: &str| name.contains("Request.") || name.starts_with("Grant.") || name.starts_with("AccessTokenDetails.");
     let repeated: Vec<_> =
         fields().into_iter().filter(|(name, field)| field.label() == Label::Repeated && is_sent(name)).map(|(name, _)| name).collect();
-    // Each has a bound of its own; see the tests of limits.
+    // Each has a bound of its own; see the tests of edges.
     assert_eq!(
         repeated,
         [
