@@ -323,5 +323,5 @@ async fn a_call_whose_bytes_each_come_in_a_record_of_their_own_is_answered_or_cu
     assert_eq!(owner.describe_secret(&named("shop/whole")).await.expect("stored").version, 1);
     assert_eq!(refused(&owner.describe_secret(&named("shop/drops")).await), Code::NotFound, "nothing came of it");
     assert!(running.stop());
-    assert_eq!(entries(&site).iter().filter(|entry| entry["detail"]["why"] == why).count(), 1, "on record");
+    assert_eq!(entries(&site).iter().filter(|entry| entry["outcome"] == why).count(), 1, "on record");
 }
