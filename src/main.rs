@@ -1,5 +1,6 @@
 //! The one binary: parse, dispatch.
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -75,13 +76,20 @@ fn init(arguments: InitArguments, output: Format) -> anyhow::Result<()> {
     let init = Init { passphrase, cost: Argon2Parameters::DEFAULT, administrators, single_administrator };
     let pins = runtime()?.block_on(server::init(&config, init))?;
     let (vault_id, key) = (pins.vault_id, hex::encode(pins.audit_public_key));
-    match output {
-        Format::Json => println!("{}", serde_json::json!({ "vault_id": vault_id.to_string(), "audit_public_key": key })),
-        Format::Table => {
-            eprintln!("The vault is made. Pin it: put these two lines at the top of {}, then start the server.", config.file.display());
-            println!("vault_id = \"{vault_id}\"\naudit_public_key = \"{key}\"");
-            eprintln!("Keep the passphrase where two people can reach it: nothing else opens this vault.");
-        }
+    let pins = match output {
+        Format::Json => serde_json::json!({ "vault_id": vault_id.to_string(), "audit_public_key": key }).to_string(),
+        Format::Table => format!("vault_id = \"{vault_id}\"\naudit_public_key = \"{key}\""),
+    };
+    if output == Format::Table {
+        eprintln!("The vault is made. Pin it: put these two lines at the top of {}, then start the server.", config.file.display());
+    }
+    // They are shown once: where the output cannot take them, the other one does.
+    if let Err(error) = writeln!(io::stdout(), "{pins}").and_then(|()| io::stdout().flush()) {
+        eprintln!("{pins}");
+        return Err(error).context("the vault is made, but its pins could not be written to the output; they stand above");
+    }
+    if output == Format::Table {
+        eprintln!("Keep the passphrase where two people can reach it: nothing else opens this vault.");
     }
     Ok(())
 }

@@ -29,7 +29,7 @@ Examples:
 
 const BINDING_HELP: &str = "\
 Examples:
-  strongroom binding grant --role reader --principal spiffe://shop.example/alice \\
+  strongroom binding grant --role reader --principal spiffe://people.example/alice \\
     --namespace wepay-prod --for 1h --reason 'case 4711'
   strongroom binding revoke 0123456789abcdef0123456789abcdef --reason 'case closed'";
 
@@ -44,6 +44,7 @@ pub enum RoleCommand {
     #[command(after_help = ROLE_HELP)]
     Update(UpdateRoleArguments),
     /// Delete a role that no binding refers to
+    #[command(after_help = "Example:\n  strongroom role delete payments-eu")]
     Delete {
         /// The role
         name: RoleName,
@@ -52,6 +53,7 @@ pub enum RoleCommand {
         expected_revision: Option<u64>,
     },
     /// Tell what a role allows
+    #[command(after_help = "Example:\n  strongroom role describe payments-eu")]
     Describe {
         /// The role
         name: RoleName,
@@ -102,7 +104,7 @@ pub enum BindingCommand {
     #[command(visible_alias = "grant", after_help = BINDING_HELP)]
     Create(CreateBindingArguments),
     /// Take a role away, at once
-    #[command(visible_alias = "revoke")]
+    #[command(visible_alias = "revoke", after_help = BINDING_HELP)]
     Delete {
         /// The binding's id, as `binding list` shows it
         id: BindingId,
@@ -111,6 +113,9 @@ pub enum BindingCommand {
         reason: Option<String>,
     },
     /// List bindings, ended ones included
+    #[command(
+        after_help = "Examples:\n  strongroom binding list --principal spiffe://people.example/alice\n  strongroom binding list --role reader --namespace wepay-prod"
+    )]
     List(ListBindingsArguments),
 }
 

@@ -85,6 +85,7 @@ pub enum Command {
 
 /// `server`.
 #[derive(Debug, Args)]
+#[command(after_help = SERVER_HELP)]
 pub struct ServerArguments {
     /// The server's configuration
     #[arg(long, value_name = "FILE")]
@@ -93,7 +94,7 @@ pub struct ServerArguments {
 
 /// `init`.
 #[derive(Debug, Args)]
-#[command(after_help = "Prints the vault's id and the audit log's public key, to be pinned in the configuration.")]
+#[command(after_help = INIT_HELP)]
 pub struct InitArguments {
     /// The server's configuration
     #[arg(long, value_name = "FILE")]
@@ -121,9 +122,23 @@ pub struct DoctorArguments {
     pub strict: bool,
 }
 
+const SERVER_HELP: &str = "\
+It starts sealed: a custodian unseals it. It ends on SIGTERM, and reads certificates and lists again on SIGHUP and when they change. \
+The configuration's form is in docs/configuration.md.
+
+Example:
+  strongroom server --config /etc/strongroom/strongroom.toml";
+
+const INIT_HELP: &str = "\
+Prints the vault's id and the audit log's public key, to be pinned in the configuration, whose form is in docs/configuration.md.
+
+Example:
+  strongroom init --config /etc/strongroom/strongroom.toml \\
+    --administrator spiffe://people.example/alice --administrator spiffe://people.example/bob";
+
 const DOCTOR_HELP: &str = "\
-Runs on the server's host, as root or as the user that runs the server: what it cannot see it calls UNKNOWN, never PASS. It changes \
-nothing. It tries the server's port without a certificate and with TLS 1.2, and the audit log shows both as refused.
+Runs on the server's host, as root; the user that runs the server sees all but the ports and what is locked in memory. What it \
+cannot see it calls UNKNOWN, never PASS. It changes nothing. It tries the server's port without a certificate and with TLS 1.2, and the audit log shows both as refused.
 
 With a profile it asks the server as its holder, who needs `operate` and `audit` on the vault to see all; the profile's address is not \
 used, but the one of the configuration. Exit code 8 if a check failed.
@@ -135,11 +150,12 @@ Examples:
 
 /// `dev`.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  strongroom dev --demo\n  strongroom dev --dir try-it")]
 pub struct DevArguments {
     /// Keep the vault and its certificates in this folder [default: a temporary one]
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
-    /// Where to listen
+    /// Where to listen [default: 127.0.0.1:7443; a free port for the story]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen: Option<SocketAddr>,
     /// Tell a story from onboarding a merchant to rotating the keys, then stop
@@ -166,6 +182,7 @@ pub enum ClientCommand {
     #[command(subcommand)]
     Keys(KeysCommand),
     /// Tell the vault's condition; answers while it is sealed, too
+    #[command(after_help = "Examples:\n  strongroom status\n  strongroom status --output json | jq -r .seal_state")]
     Status,
     /// Open the vault with a slot's passphrase
     Unseal(UnsealArguments),

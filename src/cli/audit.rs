@@ -13,7 +13,7 @@ use crate::model::{Action, Invalid, SpiffeId};
 pub enum AuditCommand {
     /// Show entries, newest first; that you looked is itself on record
     #[command(after_help = "Examples:\n  strongroom audit show --resource wepay-prod --action reveal --since 7d\n  \
-                            strongroom audit show --principal spiffe://shop.example/alice --decision deny")]
+                            strongroom audit show --principal spiffe://people.example/alice --decision deny")]
     Show(ShowArguments),
 }
 

@@ -24,6 +24,7 @@ pub enum KeysCommand {
         reason: Option<String>,
     },
     /// List the key versions of a namespace, or of all that you may rotate
+    #[command(after_help = "Examples:\n  strongroom keys list wepay-prod\n  strongroom keys list --output json")]
     List {
         /// The namespace
         namespace: Option<NamespaceName>,

@@ -15,11 +15,13 @@ pub enum NamespaceCommand {
     #[command(after_help = "Example:\n  strongroom namespace create wepay-prod --environment production --recovery-window 14d")]
     Create(CreateArguments),
     /// Tell a namespace's id, environment and limits
+    #[command(after_help = "Example:\n  strongroom namespace describe wepay-prod")]
     Describe {
         /// The namespace
         name: NamespaceName,
     },
     /// List the namespaces that you may describe
+    #[command(after_help = "Example:\n  strongroom namespace list")]
     List {
         /// At most this many; 0 for all
         #[arg(long, default_value = "1000", value_parser = number::<usize>)]

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::words::remark;
 use super::{CliError, Session, input};
-use crate::client::{ConditionInfo, SealState};
+use crate::client::{ConditionInfo, Refusal, SealState};
 
 /// `unseal`.
 #[derive(Debug, Args)]
@@ -22,6 +22,7 @@ pub struct UnsealArguments {
 
 /// `seal`.
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  strongroom seal --reason 'a stolen laptop'")]
 pub struct SealArguments {
     /// Why, for the record
     #[arg(long, value_parser = remark)]
@@ -56,7 +57,11 @@ pub(super) async fn unseal(session: &Session, arguments: &UnsealArguments) -> Re
 }
 
 pub(super) async fn seal(session: &Session, arguments: &SealArguments) -> Result<(), CliError> {
-    session.client.seal(arguments.reason.as_deref().unwrap_or_default()).await?;
+    match session.client.seal(arguments.reason.as_deref().unwrap_or_default()).await {
+        // What was wanted holds, which is what counts in an emergency.
+        Err(error) if error.refusal().is_some_and(Refusal::is_sealed) => eprintln!("it is sealed already"),
+        done => done?,
+    }
     session.printer.item(&json!({ "seal_state": "sealed" }), &[("state", "sealed".to_owned())])
 }
 

@@ -42,10 +42,10 @@ fn command_line(method: Method) -> &'static str {
         Method::DescribeRole => "role describe eu",
         Method::ListRoles => "role list",
         Method::CreateBinding => {
-            "binding grant --role reader --principal spiffe://shop.example/alice --namespace wepay-prod --for 1h --reason asked"
+            "binding grant --role reader --principal spiffe://people.example/alice --namespace wepay-prod --for 1h --reason asked"
         }
         Method::DeleteBinding => "binding revoke 0123456789abcdef0123456789abcdef --reason done",
-        Method::ListBindings => "binding list --principal spiffe://shop.example/alice --role reader --namespace wepay-prod",
+        Method::ListBindings => "binding list --principal spiffe://people.example/alice --role reader --namespace wepay-prod",
         Method::RotateKey => "keys rotate wepay-prod --expected-version 3 --reason quarterly",
         Method::ListKeys => "keys list",
         Method::GetStatus => "status",
@@ -236,23 +236,33 @@ fn a_token_in_a_remark_is_refused_and_not_repeated() {
     }
 }
 
+/// Each command that does something, with the words that lead to it.
+fn commands(of: &clap::Command, way: &str) -> Vec<(String, clap::Command)> {
+    let below: Vec<_> = of.get_subcommands().filter(|command| command.get_name() != "help").collect();
+    match below.is_empty() {
+        true => vec![(way.to_owned(), of.clone())],
+        false => below.into_iter().flat_map(|command| commands(command, &format!("{way} {}", command.get_name()))).collect(),
+    }
+}
+
 #[test]
 fn help_names_the_exit_codes_and_teaches_by_example() {
-    for line in [
-        "--help",
-        "secret put --help",
-        "secret get --help",
-        "binding create --help",
-        "unseal --help",
-        "doctor --help",
-        "pki --help",
-        "pki issue --help",
-        "pki revoke --help",
-    ] {
-        let help = Arguments::try_parse_from(words(line)).expect_err("help").to_string();
-        assert!(help.contains("strongroom ") && help.contains("xample"), "{line}: {help}");
+    let all = commands(&Arguments::command(), "strongroom");
+    assert!(all.len() > 40, "{}", all.len());
+    for (way, mut command) in all {
+        // The script's own use stands in its one line.
+        if way != "strongroom completion" {
+            let help = command.render_long_help().to_string();
+            let examples = help.split_once("xample").map(|(_, examples)| examples).unwrap_or_default();
+            let group = way.rsplit_once(' ').map_or(way.as_str(), |(group, _)| group);
+            assert!(
+                examples.contains(&format!("  {way} ")) || examples.contains(&format!("  {group} ")) || examples.contains(&way),
+                "{way}: {help}"
+            );
+        }
     }
     let help = Arguments::try_parse_from(words("--help")).expect_err("help").to_string();
+    assert!(help.contains("Examples:\n  strongroom "), "{help}");
     errors::EXIT_CODES.lines().for_each(|line| assert!(help.contains(line.trim()), "{line}"));
 }
 

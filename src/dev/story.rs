@@ -1,6 +1,7 @@
 //! `dev --demo`: the whole story through real calls on a real port. Each step is checked; the first that does not hold ends
 //! it with an error.
 
+use std::io::{self, Write};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -48,12 +49,17 @@ pub(super) async fn tell(folder: &Folder, hardening: Hardening) -> anyhow::Resul
     restart(&vault, &[&old, &new]).await?;
     vault.stop().await?;
     nothing_in_the_clear(folder, &[&old, &new])?;
-    println!("everything held");
+    say("everything held");
     Ok(())
 }
 
 fn told(step: &str) {
-    println!("ok  {step}");
+    say(&format!("ok  {step}"));
+}
+
+/// Whether or not somebody reads on.
+fn say(line: &str) {
+    let _ = writeln!(io::stdout(), "{line}");
 }
 
 async fn first_token(vault: &Throwaway<'_>) -> anyhow::Result<Stored> {

@@ -63,7 +63,8 @@ fn trouble(place: &Place, is_file: bool, server: Option<u32>) -> Option<Finding>
     let open = is_file && mode & ALL_MAY_READ != 0;
     open.then(|| {
         let found = format!("{path} may be read by everybody on this host (mode {mode:04o}): it says who may unseal");
-        Check::Configuration.warn(found, format!("chmod o-r {path}"))
+        Check::Configuration
+            .warn(found, format!("chgrp {path} to the server's group, then chmod 640 {path}: the server must still read it"))
     })
 }
 

@@ -120,7 +120,7 @@ fn check_lists(
         let (_, list) = CertificateRevocationList::from_der(list).map_err(|_| refused("a revocation list cannot be read"))?;
         let known = RevocationList::read(domain, &list).map_err(refused)?;
         if known.next_update <= now {
-            let why = "a revocation list has expired: make a new one with your CA (e.g. `openssl ca -gencrl`), put it in its place";
+            let why = "a revocation list has expired: make a new one with your CA (`strongroom pki crl`, `openssl ca -gencrl`), put it in its place";
             return Err(refused(why));
         }
         // The verifier takes the first list of an issuer and looks at no other.

@@ -87,7 +87,7 @@ pub enum IdentityError {
     /// A CA without its revocation list: nobody could tell whom it has taken back.
     #[error(
         "the CA {issuer} of trust domain {domain} has no revocation list: put its newest one back, or make one, even if empty (e.g. \
-         `openssl ca -gencrl`); from a CA that is trusted no longer take away the certificate as well"
+         `strongroom pki crl`, `openssl ca -gencrl`); from a CA that is trusted no longer take away the certificate as well"
     )]
     NoList {
         /// Whose members it certifies.

@@ -28,7 +28,7 @@ pub fn load_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Id
 /// # Errors
 /// Unreadable, longer than 16 MiB, not PEM, or without a list.
 pub fn load_crls(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, IdentityError> {
-    load(path, "holds no revocation list (BEGIN X509 CRL): make one with your CA, e.g. `openssl ca -gencrl`")
+    load(path, "holds no revocation list (BEGIN X509 CRL): make one with your CA (`strongroom pki crl`, `openssl ca -gencrl`)")
 }
 
 /// The one private key of a PEM file (PKCS#8, SEC 1 or PKCS#1).

@@ -10,11 +10,10 @@ use tonic::{Request, Status};
 use super::Services;
 use super::bill::Bill;
 use super::field::{Fault, page_items};
-use super::front::refuse_too_much;
-use super::status::{About, invalid, of_refusal, unidentified};
+use super::status::{About, invalid, of_refusal, of_too_much, unidentified};
 use crate::api::Method;
 use crate::gate::{Call, Gate, Permit, Resource, Unreleased};
-use crate::identity::{Caller, TooMuch};
+use crate::identity::{Caller, Peer, TooMuch};
 use crate::traces::correlation;
 use crate::vault::{self, PageLimits, Vault};
 
@@ -32,6 +31,13 @@ pub(super) struct Door {
 /// Whose call it is.
 pub(super) fn caller<M>(request: &Request<M>) -> Result<Caller, Status> {
     request.extensions().get::<Caller>().cloned().ok_or_else(unidentified)
+}
+
+/// Refuses a call of somebody who has had too many, and counts it.
+pub(super) fn refuse_too_much(gate: &Gate, peer: &Peer, method: Option<Method>, too_much: TooMuch) -> Status {
+    let (word, status) = of_too_much(too_much);
+    gate.count_refused(peer, method, word);
+    status
 }
 
 /// How long a call waits for its turn.

@@ -6,33 +6,28 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tokio::sync::Semaphore;
+use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::BoxFuture;
 use tonic::server::NamedService;
-use tonic::{Code, Status};
-use tonic_types::{ErrorDetails, StatusExt};
 use tower::{Layer, Service};
 
 use super::answer::{Answer, Held, Places};
-use super::door::Door;
+use super::door::{Door, refuse_too_much};
 use super::secrets::Secrets;
-use super::status::unidentified;
+use super::status::{server_busy, unidentified};
 use super::watch::Watches;
 use super::{Services, bounded};
 use crate::api::Method;
 use crate::api::secret_service_server::SecretServiceServer;
 use crate::gate::{Gate, goes_first};
-use crate::identity::{Caller, Earned, Peer, TooMuch};
+use crate::identity::{Caller, Earned};
 use crate::metrics::{CallUnderWay, Calls};
 use crate::traces::{Span, Traces};
-
-/// When a caller that had too many calls under way is to try again.
-const SOON: Duration = Duration::from_millis(100);
 
 /// The layer around all services.
 #[derive(Clone)]
@@ -106,38 +101,15 @@ impl Shared {
         }
         let among_all = self.places.clone().try_acquire_owned().map_err(|_| {
             self.gate.count_refused(&caller.peer, method, "server_busy");
-            exhausted("the server has as many calls under way as it may; try again", SOON)
+            server_busy()
         })?;
         Ok(Places { _among_all: Some(among_all), of_principal, _earned })
-    }
-}
-
-/// Refuses a call of somebody who has had too many, and counts it.
-pub(super) fn refuse_too_much(gate: &Gate, peer: &Peer, method: Option<Method>, too_much: TooMuch) -> Status {
-    match too_much {
-        TooMuch::Calls => {
-            gate.count_refused(peer, method, "too_many_calls");
-            exhausted("you have as many calls under way as a principal may; wait for some of them", SOON)
-        }
-        TooMuch::Searches => {
-            gate.count_refused(peer, method, "too_many_searches");
-            exhausted("you have as many lists, look-ups and readings under way as a principal may; wait for some of them", SOON)
-        }
-        TooMuch::Rate { retry_after } => {
-            gate.count_refused(peer, method, "too_fast");
-            exhausted("you call more often than a principal may; wait, or have `limits.calls_per_principal_per_s` raised", retry_after)
-        }
     }
 }
 
 fn is_of_secrets(path: &str) -> bool {
     let method = path.strip_prefix('/').and_then(|path| path.strip_prefix(SecretServiceServer::<Secrets>::NAME));
     method.is_some_and(|method| method.starts_with('/'))
-}
-
-/// A refusal that passes by itself after a time.
-fn exhausted(message: &str, retry_after: Duration) -> Status {
-    Status::with_error_details(Code::ResourceExhausted, message, ErrorDetails::with_retry_info(Some(retry_after)))
 }
 
 impl<S> Layer<S> for Front {

@@ -9,6 +9,7 @@ use super::field::Fault;
 use crate::access::ChangeRefused;
 use crate::api::Method;
 use crate::gate::{Call, Refusal};
+use crate::identity::TooMuch;
 use crate::model::{Invalid, Text, limits, with_causes};
 use crate::seal::SealError;
 use crate::storage::StoreError;
@@ -27,6 +28,34 @@ pub(super) fn unidentified() -> Status {
 pub(super) fn invalid(fault: &Fault) -> Status {
     let details = ErrorDetails::with_bad_request_violation(fault.field, fault.why);
     Status::with_error_details(Code::InvalidArgument, "the request makes no sense", details)
+}
+
+/// When a caller that had too many calls under way is to try again.
+const SOON: Duration = Duration::from_millis(100);
+
+/// A call of a principal that has had too many, and the word under which it is counted.
+pub(super) fn of_too_much(too_much: TooMuch) -> (&'static str, Status) {
+    match too_much {
+        TooMuch::Calls => ("too_many_calls", exhausted("you have as many calls under way as a principal may; wait for some of them", SOON)),
+        TooMuch::Searches => (
+            "too_many_searches",
+            exhausted("you have as many lists, look-ups and readings under way as a principal may; wait for some of them", SOON),
+        ),
+        TooMuch::Rate { retry_after } => (
+            "too_fast",
+            exhausted("you call more often than a principal may; wait, or have `limits.calls_per_principal_per_s` raised", retry_after),
+        ),
+    }
+}
+
+/// A call too many in all.
+pub(super) fn server_busy() -> Status {
+    exhausted("the server has as many calls under way as it may; try again", SOON)
+}
+
+/// A refusal that passes by itself after a time.
+fn exhausted(message: &str, retry_after: Duration) -> Status {
+    Status::with_error_details(Code::ResourceExhausted, message, ErrorDetails::with_retry_info(Some(retry_after)))
 }
 
 /// Which call a line of the log is about.

@@ -25,6 +25,25 @@ fn init(site: &Site) -> Result<(), String> {
     if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
 }
 
+/// They are shown once, and nobody could look them up in a vault that does not start without them.
+#[test]
+fn pins_that_the_output_does_not_take_are_not_lost() {
+    let site = Site::new("");
+    strongroom::pki::write_private(&site.path("passphrase"), PASSPHRASE).expect("written");
+    for format in ["table", "json"] {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").expect("a device of Linux");
+        let mut command = site.command("init");
+        command.arg("--passphrase-file").arg(site.path("passphrase")).args(administrators()).args(["--output", format]);
+        let output = command.stdout(full).output().expect("it ran");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("vault_id") && said.contains("audit_public_key") && said.contains("the vault is made, but"), "{said}");
+        for folder in ["data", "audit"] {
+            fs::remove_dir_all(site.path(folder)).expect("it was made");
+        }
+    }
+}
+
 fn start(site: &Site) -> Result<Running, String> {
     Running::of(site.command("server"))
 }

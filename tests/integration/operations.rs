@@ -110,7 +110,10 @@ async fn a_list_that_ends_and_files_that_cannot_be_used_are_told_of() {
     running.hang_up();
     running.says("cannot be used");
     let (status, told) = get(&running, "/readyz").await;
-    assert!(status == 200 && told.contains("NOT in force") && told.contains("server.pem"), "{told}");
+    assert!(
+        status == 200 && told.contains("BUT reload: the files as they are now are NOT in force") && told.contains("server.pem"),
+        "{told}"
+    );
     let metrics = get(&running, "/metrics").await.1;
     for line in ["strongroom_tls_reload_refused 1.0", "strongroom_tls_reloads_total{outcome=\"refused\"} 1.0"] {
         assert!(metrics.contains(line), "{line} is not in {metrics}");

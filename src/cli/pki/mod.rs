@@ -74,7 +74,8 @@ enum PkiCommand {
     /// Take certificates back, and make a new revocation list at once
     #[command(after_help = REVOKE_HELP)]
     Revoke(RevokeArguments),
-    /// Show what was issued, and warn of what ends within 14 days
+    /// Show what was issued, and warn of what ends within 14 days and has lived for half of its time
+    #[command(after_help = "Examples:\n  strongroom pki list\n  strongroom pki list --all --output json")]
     List {
         /// Show those that have ended, too
         #[arg(long)]

@@ -31,11 +31,15 @@ pub enum SecretCommand {
     #[command(after_help = FETCH_HELP)]
     Fetch(FetchArguments),
     /// Tell everything about a secret but its value
+    #[command(after_help = "Example:\n  strongroom secret describe wepay-prod/merchants/12345")]
     Describe {
         /// NAMESPACE/PATH
         name: SecretName,
     },
     /// List the secrets of a namespace or below a path, in an order that is stable but not alphabetical
+    #[command(
+        after_help = "Examples:\n  strongroom secret list wepay-prod/merchants\n  strongroom secret list wepay-prod --limit 0 --output json"
+    )]
     List {
         /// NAMESPACE or NAMESPACE/PATH
         prefix: Prefix,
@@ -44,6 +48,7 @@ pub enum SecretCommand {
         limit: usize,
     },
     /// List the versions that a secret still has, newest first
+    #[command(after_help = "Example:\n  strongroom secret versions wepay-prod/merchants/12345")]
     Versions {
         /// NAMESPACE/PATH
         name: SecretName,
@@ -74,14 +79,19 @@ pub enum SecretCommand {
                             strongroom secret expire a/b never")]
     Expire(ExpireArguments),
     /// Stop a secret from being revealed until it is enabled again
+    #[command(after_help = "Example:\n  strongroom secret disable wepay-prod/merchants/12345 --reason 'case 4711'")]
     Disable(ChangeArguments),
     /// Let a disabled secret be revealed again
+    #[command(after_help = "Example:\n  strongroom secret enable wepay-prod/merchants/12345 --reason 'case closed'")]
     Enable(ChangeArguments),
     /// Make a secret unreadable at once; it can be restored while its recovery window runs
+    #[command(after_help = "Example:\n  strongroom secret destroy wepay-prod/merchants/12345 --reason 'the merchant has left'")]
     Destroy(RemovalArguments),
     /// Bring a destroyed secret back
+    #[command(after_help = "Example:\n  strongroom secret restore wepay-prod/merchants/12345 --reason 'the merchant is back'")]
     Restore(ChangeArguments),
     /// Delete a destroyed secret now, for good
+    #[command(after_help = "Example:\n  strongroom secret purge wepay-prod/merchants/12345 --reason 'a request for erasure'")]
     Purge(RemovalArguments),
 }
 
