@@ -189,6 +189,15 @@ fn of_seal(about: &About, refused: &SealError) -> Status {
         SealError::Passphrase(Invalid(why)) => invalid(&Fault { field: "passphrase", why }),
         SealError::NoSlotOpens => Status::permission_denied("the passphrase is wrong, or its slot was altered"),
         SealError::OutOfMemory => unavailable("not enough memory for Argon2id"),
+        SealError::Share(why) => {
+            let details = ErrorDetails::with_bad_request_violation("share", why.to_string());
+            Status::with_error_details(Code::InvalidArgument, "the request makes no sense", details)
+        }
+        SealError::QuorumFailed => Status::permission_denied(refused.to_string()),
+        SealError::NoSuchSlot(_) => Status::not_found(refused.to_string()),
+        SealError::TooManySlots | SealError::LastSlot | SealError::SlotUnaccounted(_) | SealError::SlotNamedTwice(_) => {
+            Status::failed_precondition(refused.to_string())
+        }
         SealError::Tampered | SealError::Malformed(_) | SealError::Parameters(_) | SealError::Random(_) | SealError::Crypto(_) => {
             tracing::error!(
                 method = about.method.name(),

@@ -7,18 +7,22 @@
 //! ```
 //!
 //! Whoever can write to the store can replace the whole header by that of a vault of his own: that is for the caller to see, who
-//! compares [`Header::vault_id`] with the pinned one before anybody types a passphrase.
+//! compares [`Header::vault_id`] with the pinned one before anybody types a passphrase or a share.
 
 use std::fmt;
 
 use ring::hmac;
 
 use super::slot::Slot;
-use super::{Argon2Parameters, Passphrase, SealError, SlotKind};
+use super::{Argon2Parameters, OpenSlot, Passphrase, Quorum, SealError, Share, ShareError, SlotKind};
 use crate::crypto::codec::Reader;
-use crate::crypto::{Context, CryptoError, Key, Random, WrappedKey, header_mac_key, unwrap_key, wrap_key};
+use crate::crypto::{Context, CryptoError, Key, QuorumSize, Random, WrappedKey, header_mac_key, unwrap_key, wrap_key};
 use crate::memory::leaving_no_trace;
 use crate::model::{Invalid, SlotId, Timestamp, VaultId};
+
+mod ceremony;
+
+pub use ceremony::ReplacedSystemKey;
 
 /// The key of the header's row.
 pub const HEADER_ROW_KEY: &[u8] = b"H";
@@ -69,26 +73,84 @@ impl Header {
         let (root, system) = (Key::generate(random)?, Key::generate(random)?);
         let slots = vec![Slot::for_passphrase(vault, &root, passphrase, parameters, random, now)?];
         let wrapped_system = wrap_key(&root, &Context::System { vault, epoch: 1 }, &system, random)?;
-        let mut header = Self { vault, epoch: 1, created: now, slots, wrapped_system, mac: [0; MAC_BYTES] };
-        header.mac = mac(&root, &header.authenticated_bytes());
-        Ok((header, system))
+        let header = Self { vault, epoch: 1, created: now, slots, wrapped_system, mac: [0; MAC_BYTES] };
+        Ok((header.authenticated_by(&root), system))
     }
 
-    /// The system key, for who knows the passphrase of a slot. Slots are tried one after the other, each at the cost of its
-    /// Argon2id parameters: not for an asynchronous thread.
+    /// The system key, for who knows the passphrase of a slot: [`Header::open`] and [`Header::system_key`] in one.
+    ///
+    /// # Errors
+    /// As for these two.
+    pub fn unseal(&self, passphrase: &Passphrase) -> Result<Key, SealError> {
+        self.system_key(&self.open(passphrase)?)
+    }
+
+    /// Opens a passphrase slot, whichever it is that this passphrase opens. Slots are tried one after the other, each at the cost of
+    /// its Argon2id parameters: not for an asynchronous thread.
     ///
     /// # Errors
     /// [`SealError::NoSlotOpens`]; [`SealError::Tampered`], which only who knows a passphrase can come to see;
     /// [`SealError::OutOfMemory`].
-    pub fn unseal(&self, passphrase: &Passphrase) -> Result<Key, SealError> {
-        self.unseal_with(|slot| slot.secret(passphrase))
+    pub fn open(&self, passphrase: &Passphrase) -> Result<OpenSlot, SealError> {
+        self.open_with(|slot| slot.secret(passphrase))
+    }
+
+    /// Opens this passphrase slot and no other: the proof that its passphrase is still known. A quorum's proof is [`Header::quorum`].
+    ///
+    /// # Errors
+    /// As for [`Header::open`]; [`SealError::NoSuchSlot`].
+    pub fn open_slot(&self, slot: SlotId, passphrase: &Passphrase) -> Result<OpenSlot, SealError> {
+        let is_asked_for = |info: SlotInfo| info.id == slot && matches!(info.kind, SlotKind::Passphrase(_));
+        if !self.slots().any(is_asked_for) {
+            return Err(SealError::NoSuchSlot(slot));
+        }
+        self.open_with(|candidate| if candidate.id == slot { candidate.secret(passphrase) } else { Ok(None) })
+    }
+
+    /// An empty collection of this quorum slot's shares.
+    ///
+    /// # Errors
+    /// [`SealError::NoSuchSlot`].
+    pub fn quorum(&self, slot: SlotId) -> Result<Quorum, SealError> {
+        let size = self.slots().find_map(|info| match info.kind {
+            SlotKind::Quorum(size) if info.id == slot => Some(size),
+            _ => None,
+        });
+        Ok(Quorum::new(self.vault, slot, size.ok_or(SealError::NoSuchSlot(slot))?))
+    }
+
+    /// An empty collection of the shares of the slot that this share belongs to; the share is not added yet.
+    ///
+    /// # Errors
+    /// [`SealError::Share`]: it belongs to no slot here.
+    pub fn quorum_of(&self, share: &Share) -> Result<Quorum, SealError> {
+        if !share.is_of_vault(self.vault) {
+            return Err(ShareError::OtherVault.into());
+        }
+        let quorums = self.slots().filter(|info| matches!(info.kind, SlotKind::Quorum(_)));
+        let slot = quorums.map(|info| info.id).find(|id| share.is_of_slot(*id)).ok_or(ShareError::OtherSlot)?;
+        self.quorum(slot)
+    }
+
+    /// The system key, for who has opened a slot.
+    ///
+    /// # Errors
+    /// [`SealError::Tampered`]: the slot's root key is not the one that has authenticated this header.
+    pub fn system_key(&self, open: &OpenSlot) -> Result<Key, SealError> {
+        self.authenticate(&open.root)?;
+        unwrap_key(&open.root, &Context::System { vault: self.vault, epoch: self.epoch }, &self.wrapped_system)
+            .map_err(|_| SealError::Tampered)
     }
 
     /// Tries the secret that `secret_of` has for each slot.
-    fn unseal_with(&self, secret_of: impl Fn(&Slot) -> Result<Key, SealError>) -> Result<Key, SealError> {
+    fn open_with(&self, secret_of: impl Fn(&Slot) -> Result<Option<Key>, SealError>) -> Result<OpenSlot, SealError> {
         for slot in &self.slots {
-            match slot.open(self.vault, &secret_of(slot)?) {
-                Ok(root) => return self.system_key(&root),
+            let Some(secret) = secret_of(slot)? else { continue };
+            match slot.open(self.vault, &secret) {
+                Ok(root) => {
+                    self.authenticate(&root)?;
+                    return Ok(OpenSlot { id: slot.id, secret, root });
+                }
                 Err(CryptoError::Refused) => {}
                 Err(other) => return Err(other.into()),
             }
@@ -96,11 +158,21 @@ impl Header {
         Err(SealError::NoSlotOpens)
     }
 
-    fn system_key(&self, root: &Key) -> Result<Key, SealError> {
-        if !mac_is_right(root, &self.authenticated_bytes(), &self.mac) {
-            return Err(SealError::Tampered);
-        }
-        unwrap_key(root, &Context::System { vault: self.vault, epoch: self.epoch }, &self.wrapped_system).map_err(|_| SealError::Tampered)
+    /// Opens a quorum slot with the secret that its shares combine to, right or wrong.
+    pub(super) fn open_quorum(&self, vault: VaultId, slot: SlotId, size: QuorumSize, secret: Key) -> Result<OpenSlot, SealError> {
+        let is_asked_for = |candidate: &&Slot| vault == self.vault && candidate.id == slot && candidate.kind() == SlotKind::Quorum(size);
+        let slot = self.slots.iter().find(is_asked_for).ok_or(SealError::NoSuchSlot(slot))?;
+        let root = slot.open(self.vault, &secret).map_err(|error| match error {
+            CryptoError::Refused => SealError::QuorumFailed,
+            other => other.into(),
+        })?;
+        self.authenticate(&root)?;
+        Ok(OpenSlot { id: slot.id, secret, root })
+    }
+
+    /// Whether the header is, byte for byte, what the holder of this root key made.
+    fn authenticate(&self, root: &Key) -> Result<(), SealError> {
+        if mac_is_right(root, &self.authenticated_bytes(), &self.mac) { Ok(()) } else { Err(SealError::Tampered) }
     }
 
     /// The vault that the header says it is of.
@@ -123,7 +195,7 @@ impl Header {
 
     /// The slots, oldest first.
     pub fn slots(&self) -> impl Iterator<Item = SlotInfo> {
-        self.slots.iter().map(|slot| SlotInfo { id: slot.id, kind: slot.kind, created: slot.created })
+        self.slots.iter().map(|slot| SlotInfo { id: slot.id, kind: slot.kind(), created: slot.created })
     }
 
     /// The row's value.
@@ -140,6 +212,12 @@ impl Header {
     /// [`SealError::Malformed`].
     pub fn decode(row: &[u8]) -> Result<Self, SealError> {
         read(row).map_err(SealError::Malformed)
+    }
+
+    /// With the HMAC that makes it valid.
+    fn authenticated_by(mut self, root: &Key) -> Self {
+        self.mac = mac(root, &self.authenticated_bytes());
+        self
     }
 
     fn authenticated_bytes(&self) -> Vec<u8> {

@@ -3,27 +3,37 @@
 //! | file | what |
 //! |---|---|
 //! | `passphrase` | [`Passphrase`], [`Argon2Parameters`]: what a person knows, made into a key |
-//! | `slot` | [`SlotKind`], one independent way to the root key |
+//! | `share` | [`Share`]: what one of several people holds, and its text |
+//! | `quorum` | [`Quorum`]: collects shares until they open a slot |
+//! | `slot` | [`SlotKind`], one independent way to the root key; [`OpenSlot`], the proof of having opened one |
 //! | `header` | [`Header`]: the store's one plaintext row, holding the slots and the wrapped system key |
+//! | `header/ceremony` | what who has opened a slot may change: slots, the root key, the system key |
 //!
 //! ```text
-//! passphrase ─Argon2id─ slot secret ─opens─ root key ─checks─ the header's HMAC ─opens─ system key
+//! passphrase ─Argon2id─┐
+//! shares ────combined──┴ slot secret ─opens─ root key ─checks─ the header's HMAC ─opens─ system key
 //! ```
 //!
 //! The root key is wiped as soon as the system key is open. Sealing is dropping the system key.
 
 mod header;
 mod passphrase;
+mod quorum;
+mod share;
 mod slot;
 
-pub use header::{HEADER_ROW_KEY, Header, SlotInfo};
+pub use header::{HEADER_ROW_KEY, Header, ReplacedSystemKey, SlotInfo};
 pub use passphrase::{Argon2Parameters, Passphrase};
-pub use slot::SlotKind;
+pub use quorum::{Added, Quorum};
+pub use share::{Share, ShareError};
+pub use slot::{OpenSlot, SlotKind};
+
+pub use crate::crypto::QuorumSize;
 
 use crate::crypto::{CryptoError, RandomFailed};
-use crate::model::Invalid;
+use crate::model::{Invalid, SlotId};
 
-/// Why there is no system key.
+/// Why there is no system key, or why a ceremony changed nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SealError {
     /// A passphrase that none can have: too short, too long, not text.
@@ -38,6 +48,27 @@ pub enum SealError {
     /// A slot opened, and yet the header is not the one that its root key has authenticated: somebody has changed it.
     #[error("the header has been changed")]
     Tampered,
+    /// As many shares as a slot needs, and it did not open: a wrong share, or a slot that was changed. All of them are forgotten.
+    #[error("the shares do not open the slot: one of them is wrong, or the slot was changed; all are forgotten, so give them again")]
+    QuorumFailed,
+    /// A share that is none, or belongs elsewhere.
+    #[error(transparent)]
+    Share(#[from] ShareError),
+    /// The header has no such slot, or one of another kind.
+    #[error("there is no slot {0} of this kind")]
+    NoSuchSlot(SlotId),
+    /// There are eight slots.
+    #[error("a vault has 8 slots at most: remove one first")]
+    TooManySlots,
+    /// Without it nothing would open the vault any more.
+    #[error("the last slot cannot be removed: add another one first")]
+    LastSlot,
+    /// A slot that would be lost with the old root key, though nobody said so.
+    #[error("slot {0} is neither opened nor named to be dropped: do one of the two")]
+    SlotUnaccounted(SlotId),
+    /// A slot that stands twice among those opened and those named to be dropped.
+    #[error("slot {0} is named twice")]
+    SlotNamedTwice(SlotId),
     /// Bytes that are no header.
     #[error("malformed header: {0}")]
     Malformed(#[source] Invalid),

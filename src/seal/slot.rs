@@ -1,9 +1,9 @@
 //! A slot: one independent way to the root key, as in LUKS. Each has an id, a kind with its parameters, and the root key wrapped
 //! under the secret that the kind leads to. Who opens one slot has the root key; a burnt slot is removed from the header.
 
-use super::{Argon2Parameters, Passphrase, SealError};
+use super::{Argon2Parameters, Passphrase, SealError, Share};
 use crate::crypto::codec::{Reader, put_length_prefixed};
-use crate::crypto::{Context, CryptoError, Key, Random, WrappedKey, unwrap_key, wrap_key};
+use crate::crypto::{Context, CryptoError, Key, QuorumSize, Random, WrappedKey, split, unwrap_key, wrap_key};
 use crate::model::{Invalid, SlotId, Timestamp, VaultId};
 
 /// The kinds of slots. The type byte and the parameters are authenticated with the wrapped root key.
@@ -12,6 +12,8 @@ use crate::model::{Invalid, SlotId, Timestamp, VaultId};
 pub enum SlotKind {
     /// Type byte 1: a passphrase, through Argon2id of this cost.
     Passphrase(Argon2Parameters),
+    /// Type byte 2: so many of so many shares of a random secret.
+    Quorum(QuorumSize),
 }
 
 impl SlotKind {
@@ -20,13 +22,25 @@ impl SlotKind {
     pub const fn word(self) -> &'static str {
         match self {
             Self::Passphrase(_) => "passphrase",
+            Self::Quorum(_) => "quorum",
         }
     }
+}
 
-    const fn type_byte(self) -> u8 {
-        match self {
-            Self::Passphrase(_) => 1,
-        }
+/// A slot that was opened: the root key, and the slot's own secret. The proof that a ceremony demands, to be held only as long as it
+/// lasts: both are wiped when this is dropped. `Debug` shows the slot's id alone.
+#[derive(Debug)]
+pub struct OpenSlot {
+    pub(super) id: SlotId,
+    pub(super) secret: Key,
+    pub(super) root: Key,
+}
+
+impl OpenSlot {
+    /// Which slot it is.
+    #[must_use]
+    pub const fn id(&self) -> SlotId {
+        self.id
     }
 }
 
@@ -34,10 +48,16 @@ impl SlotKind {
 #[derive(Debug, Clone)]
 pub(super) struct Slot {
     pub(super) id: SlotId,
-    pub(super) kind: SlotKind,
     pub(super) created: Timestamp,
-    salt: [u8; 32],
+    lock: Lock,
     wrapped_root: WrappedKey,
+}
+
+/// What stands between a slot and its secret.
+#[derive(Debug, Clone)]
+enum Lock {
+    Passphrase { cost: Argon2Parameters, salt: [u8; 32] },
+    Quorum(QuorumSize),
 }
 
 impl Slot {
@@ -53,53 +73,98 @@ impl Slot {
         let (mut id, mut salt) = ([0; 16], [0; 32]);
         random.fill(&mut id)?;
         random.fill(&mut salt)?;
-        let kind = SlotKind::Passphrase(parameters);
-        let mut slot = Self { id: SlotId::from_bytes(id), kind, created, salt, wrapped_root: [0; _] };
-        let secret = slot.secret(passphrase)?;
-        slot.wrapped_root = wrap_key(&secret, &slot.context(vault, &slot.parameters()), root, random)?;
-        Ok(slot)
+        let secret = parameters.derive(passphrase, &salt)?;
+        let lock = Lock::Passphrase { cost: parameters, salt };
+        Self { id: SlotId::from_bytes(id), created, lock, wrapped_root: [0; _] }.rewrapped(vault, &secret, root, random)
     }
 
-    /// The slot's secret: what a passphrase leads to here, whether or not it is the right one.
-    pub(super) fn secret(&self, passphrase: &Passphrase) -> Result<Key, SealError> {
-        let SlotKind::Passphrase(parameters) = self.kind;
-        parameters.derive(passphrase, &self.salt)
+    /// A new quorum slot for this root key, and the shares of its secret, which exist nowhere else.
+    pub(super) fn for_quorum(
+        vault: VaultId,
+        root: &Key,
+        size: QuorumSize,
+        random: &dyn Random,
+        created: Timestamp,
+    ) -> Result<(Self, Vec<Share>), SealError> {
+        let mut id = [0; 16];
+        random.fill(&mut id)?;
+        let (id, secret) = (SlotId::from_bytes(id), Key::generate(random)?);
+        let shares = split(&secret, size, random)?.into_iter().map(|point| Share::new(vault, id, point)).collect();
+        let slot = Self { id, created, lock: Lock::Quorum(size), wrapped_root: [0; _] }.rewrapped(vault, &secret, root, random)?;
+        Ok((slot, shares))
+    }
+
+    /// The same slot for another root key: whatever opened it opens it still.
+    pub(super) fn rewrapped(mut self, vault: VaultId, secret: &Key, root: &Key, random: &dyn Random) -> Result<Self, SealError> {
+        self.wrapped_root = wrap_key(secret, &self.context(vault, &self.lock.parameters()), root, random)?;
+        Ok(self)
+    }
+
+    pub(super) const fn kind(&self) -> SlotKind {
+        match self.lock {
+            Lock::Passphrase { cost, .. } => SlotKind::Passphrase(cost),
+            Lock::Quorum(size) => SlotKind::Quorum(size),
+        }
+    }
+
+    /// What a passphrase leads to here, whether or not it is the right one; nothing if the slot is of another kind.
+    pub(super) fn secret(&self, passphrase: &Passphrase) -> Result<Option<Key>, SealError> {
+        match &self.lock {
+            Lock::Passphrase { cost, salt } => cost.derive(passphrase, salt).map(Some),
+            Lock::Quorum(_) => Ok(None),
+        }
     }
 
     /// The root key, if this is the slot's secret.
     pub(super) fn open(&self, vault: VaultId, secret: &Key) -> Result<Key, CryptoError> {
-        unwrap_key(secret, &self.context(vault, &self.parameters()), &self.wrapped_root)
+        unwrap_key(secret, &self.context(vault, &self.lock.parameters()), &self.wrapped_root)
     }
 
     /// `id 16 ‖ type u8 ‖ created u64 ‖ lp(parameters) ‖ wrapped root key 113`.
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.id.as_bytes());
-        out.push(self.kind.type_byte());
+        out.push(self.lock.type_byte());
         out.extend_from_slice(&self.created.unix_ms().to_be_bytes());
-        put_length_prefixed(out, &self.parameters()).expect("parameters of a passphrase slot are 44 bytes");
+        put_length_prefixed(out, &self.lock.parameters()).expect("parameters of a slot are 44 bytes at most");
         out.extend_from_slice(&self.wrapped_root);
     }
 
     pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self, Invalid> {
-        let id = SlotId::from_bytes(reader.array()?);
-        if reader.u8()? != 1 {
-            return Err(Invalid("unknown type of slot"));
-        }
+        let (id, kind) = (SlotId::from_bytes(reader.array()?), reader.u8()?);
         let created = Timestamp::from_unix_ms(reader.u64()?)?;
-        let mut parameters = Reader::new(reader.length_prefixed()?);
-        let kind = SlotKind::Passphrase(Argon2Parameters::read(parameters.u32()?, parameters.u32()?, parameters.u32()?)?);
-        let salt = parameters.array()?;
-        parameters.finish()?;
-        Ok(Self { id, kind, created, salt, wrapped_root: reader.array()? })
-    }
-
-    /// `memory in KiB u32 ‖ passes u32 ‖ lanes u32 ‖ salt 32`.
-    fn parameters(&self) -> Vec<u8> {
-        let SlotKind::Passphrase(parameters) = self.kind;
-        [&parameters.encode()[..], &self.salt].concat()
+        let lock = Lock::decode(kind, reader.length_prefixed()?)?;
+        Ok(Self { id, created, lock, wrapped_root: reader.array()? })
     }
 
     const fn context<'a>(&self, vault: VaultId, parameters: &'a [u8]) -> Context<'a> {
-        Context::Root { vault, slot: self.id, kind: self.kind.type_byte(), parameters }
+        Context::Root { vault, slot: self.id, kind: self.lock.type_byte(), parameters }
+    }
+}
+
+impl Lock {
+    const fn type_byte(&self) -> u8 {
+        match self {
+            Self::Passphrase { .. } => 1,
+            Self::Quorum(_) => 2,
+        }
+    }
+
+    /// A passphrase's: `memory in KiB u32 ‖ passes u32 ‖ lanes u32 ‖ salt 32`. A quorum's: `threshold u8 ‖ shares u8`.
+    fn parameters(&self) -> Vec<u8> {
+        match self {
+            Self::Passphrase { cost, salt } => [&cost.encode()[..], salt].concat(),
+            Self::Quorum(size) => vec![size.threshold(), size.shares()],
+        }
+    }
+
+    fn decode(kind: u8, parameters: &[u8]) -> Result<Self, Invalid> {
+        let mut reader = Reader::new(parameters);
+        let lock = match kind {
+            1 => Self::Passphrase { cost: Argon2Parameters::read(reader.u32()?, reader.u32()?, reader.u32()?)?, salt: reader.array()? },
+            2 => Self::Quorum(QuorumSize::new(reader.u8()?, reader.u8()?)?),
+            _ => return Err(Invalid("unknown type of slot")),
+        };
+        reader.finish()?;
+        Ok(lock)
     }
 }
