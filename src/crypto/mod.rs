@@ -9,7 +9,7 @@
 //! | `envelope` | [`seal`] and open one version of a secret: KEK over DEK over metadata and payload |
 //! | `names` | [`IndexKey`], [`NameKey`]: keyed hashes that stand for names in the store |
 //! | `keyring` | [`Keyring`]: a namespace's KEK versions and its index key |
-//! | `shamir` | [`split`], [`combine`]: a key in shares, of which some give it back |
+//! | `shamir` | [`split_key`], [`combine_key`]: a key in shares, of which some give it back |
 //! | `signing` | [`SigningKey`]: the vault's audit identity |
 //!
 //! ```text
@@ -47,7 +47,7 @@ pub(crate) use keys::header_mac_key;
 pub use keys::{Context, TagLabel};
 pub use names::{IndexKey, NameKey};
 pub use random::{Random, RandomFailed, SystemRandom};
-pub use shamir::{Point, QuorumSize, combine, split};
+pub use shamir::{Point, QuorumSize, combine_key, split_key};
 pub use signing::SigningKey;
 
 use crate::model::Invalid;

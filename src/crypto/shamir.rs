@@ -30,7 +30,8 @@ const KEY_BYTES: usize = 32;
 /// Bytes of the random number that one coefficient is made of.
 const NUMBER_BYTES: usize = 4;
 
-/// More of the stack than splitting and combining use: less than 1 KiB.
+/// More of the stack than splitting and combining use. What they leave there are single bytes at most: vsss-rs goes byte by byte, with
+/// its polynomials on the heap.
 const STACK_BYTES: usize = 8192;
 
 /// How many shares there are of a key, and how many of them give it back.
@@ -97,7 +98,7 @@ impl Point {
 ///
 /// # Errors
 /// There is no randomness; nothing has been split then.
-pub fn split(secret: &Key, size: QuorumSize, random: &dyn Random) -> Result<Vec<Point>, RandomFailed> {
+pub fn split_key(secret: &Key, size: QuorumSize, random: &dyn Random) -> Result<Vec<Point>, RandomFailed> {
     let mut numbers = Zeroizing::new(vec![0; NUMBER_BYTES * KEY_BYTES * usize::from(size.threshold - 1)]);
     random.fill(&mut numbers)?;
     Ok(leaving_no_trace::<STACK_BYTES, _>(|| split_with(secret, size, Drawn(&numbers))))
@@ -107,7 +108,7 @@ pub fn split(secret: &Key, size: QuorumSize, random: &dyn Random) -> Result<Vec<
 ///
 /// # Errors
 /// [`CryptoError::Refused`]: fewer than two shares, two of one index, or an index of 0.
-pub fn combine<'a>(points: impl IntoIterator<Item = &'a Point>) -> Result<Key, CryptoError> {
+pub fn combine_key<'a>(points: impl IntoIterator<Item = &'a Point>) -> Result<Key, CryptoError> {
     let points: Zeroizing<Vec<_>> = Zeroizing::new(points.into_iter().map(Point::joined).collect());
     leaving_no_trace::<STACK_BYTES, _>(|| {
         let secret = Zeroizing::new(Gf256::combine_bytes(&*points).map_err(|_| CryptoError::Refused)?);

@@ -8,7 +8,7 @@ use std::mem;
 use subtle::ConstantTimeEq;
 
 use super::{Header, OpenSlot, SealError, Share, ShareError};
-use crate::crypto::{QuorumSize, combine};
+use crate::crypto::{QuorumSize, combine_key};
 use crate::model::{SlotId, VaultId};
 
 /// The shares of one slot that have been given so far. Wiped when dropped; `Debug` shows their numbers alone.
@@ -71,7 +71,7 @@ impl Quorum {
             return Ok(Added::Waiting);
         }
         let shares = mem::take(&mut self.shares);
-        let secret = combine(shares.iter().map(Share::point))?;
+        let secret = combine_key(shares.iter().map(Share::point))?;
         header.open_quorum(self.vault, self.slot, self.size, secret).map(Added::Open)
     }
 

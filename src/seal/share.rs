@@ -35,7 +35,7 @@ const CHARACTERS: usize = 88;
 /// More than this, blanks included, is some other file.
 const MOST_TYPED_BYTES: usize = 1024;
 
-/// More of the stack than reading and writing a share use: 4 KiB, of which Bech32's buffer is 1 KiB.
+/// More of the stack than reading and writing a share use; Bech32's buffer alone is 1 KiB. A test looks.
 const STACK_BYTES: usize = 16 * 1024;
 
 /// Why a text is no share, or a share is not taken. No variant holds anything of the share's value.

