@@ -381,7 +381,7 @@ async fn alerts_and_dashboard_speak_of_metrics_that_exist() {
 /// A reason in an expression that no code gives would never be seen.
 #[test]
 fn alerts_and_dashboard_ask_for_reasons_and_codes_that_exist() {
-    let source: String = ["gate/refusal.rs", "rpc/front.rs", "identity/refusal.rs", "metrics.rs"]
+    let source: String = ["gate/refusal.rs", "rpc/front.rs", "rpc/status.rs", "identity/refusal.rs", "metrics.rs"]
         .iter()
         .map(|file| std::fs::read_to_string(format!("{}/src/{file}", env!("CARGO_MANIFEST_DIR"))).expect("read"))
         .collect();
