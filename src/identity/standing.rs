@@ -312,4 +312,18 @@ mod tests {
         let again = standings.seat(&id(0)).expect("free");
         assert!(matches!(again.standing().begin(), Err(TooMuch::Rate { .. })));
     }
+
+    /// A search may go on when its caller has left, and its bill comes at its end.
+    #[test]
+    fn whoever_may_still_have_to_pay_is_not_forgotten() {
+        let standings = Standings::new(PrincipalLimits { calls_per_s: 1, burst: 1, ..PrincipalLimits::default() });
+        let id = |name: usize| format!("spiffe://a.test/{name}").parse().expect("valid");
+        let bill = standings.seat(&id(0)).expect("free").standing().clone();
+        for number in 1..10 * SWEEP {
+            drop(standings.seat(&id(number)));
+        }
+        bill.owe(100);
+        let again = standings.seat(&id(0)).expect("free");
+        assert!(matches!(again.standing().begin(), Err(TooMuch::Rate { .. })));
+    }
 }
