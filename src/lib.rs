@@ -14,6 +14,8 @@
 //! | [`gate`] | the one door: decides, makes permits, lets nothing out unrecorded |
 //! | [`vault`] | what needs a permit: secrets, namespaces, roles, keys |
 //! | [`crypto`], [`seal`], [`memory`] | one construction for every ciphertext; from a passphrase to the keys; where keys lie |
+//! | [`hsm`] | keys in HSMs, asked in a process of its own |
+//! | [`backup`] | the archive of a backup: encrypted to people who keep their keys elsewhere |
 //! | [`storage`], [`audit`] | rows of ciphertext, durable; lines of the record, durable |
 //! | [`identity`], [`pki`] | from a certificate to a principal; a small CA, for whoever has none, for `dev` and tests |
 //! | [`api`], [`rpc`], [`ops_http`] | the generated API; its handlers; what machines that watch machines ask |
@@ -28,6 +30,7 @@
 pub mod access;
 pub mod api;
 pub mod audit;
+pub mod backup;
 pub mod cli;
 pub mod client;
 pub mod config;
@@ -35,6 +38,7 @@ pub mod crypto;
 pub mod dev;
 pub mod doctor;
 pub mod gate;
+pub mod hsm;
 pub mod identity;
 pub mod memory;
 pub mod metrics;

@@ -89,7 +89,8 @@ async fn tell_progress(next: Arc<AtomicU64>, secrets: u64) {
 
 async fn connect_all(order: &Order) -> Vec<Channel> {
     let files = ClientFiles { roots: (&order.ca).into(), certificate: (&order.certificate).into(), key: (&order.key).into() };
-    let tls = ClientTls::from_files(&files, "spiffe://apps.test/strongroom".parse().expect("an id")).expect("files of the site");
+    let tls = ClientTls::from_files(&files, "spiffe://apps.test/strongroom".parse::<strongroom::model::SpiffeId>().expect("an id"))
+        .expect("files of the site");
     let mut channels = Vec::new();
     for _ in 0..order.shape.connections {
         channels.push(connect(&order.address, &tls, Timeouts::default()).await.expect("connected"));

@@ -13,7 +13,7 @@ const ROLE: &str = "STRONGROOM_BENCH_ROLE";
 /// Of each secret.
 pub(crate) const PAYLOAD_BYTES: usize = 256;
 /// Of a second: the unit of /proc/PID/stat on Linux.
-const CLOCK_TICKS: f64 = 100.0;
+pub(crate) const CLOCK_TICKS: f64 = 100.0;
 
 /// One run of the load against one server.
 pub(crate) struct Measured {
@@ -86,7 +86,7 @@ pub(crate) fn measure(running: &Running, order: &Order) -> Measured {
 }
 
 /// User and system time of a process: fields 14 and 15 of its stat (proc(5)).
-fn cpu_ticks(pid: u32) -> f64 {
+pub(crate) fn cpu_ticks(pid: u32) -> f64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
     // The name in brackets may hold spaces.
     let fields: Vec<_> = stat.rsplit(')').next().expect("a name").split_whitespace().collect();

@@ -5,7 +5,7 @@ use crate::model::{Action, ActionSet, PathPattern, Text};
 use super::policy::{Grant, Role};
 
 /// Name, actions, and what the role is for.
-const TABLE: [(&str, &[Action], &str); 8] = [
+const TABLE: [(&str, &[Action], &str); 9] = [
     (
         "backend",
         &[Action::Create, Action::Reveal, Action::Describe, Action::Use],
@@ -14,7 +14,8 @@ const TABLE: [(&str, &[Action], &str); 8] = [
     ("writer", &[Action::Create, Action::Update, Action::Describe], "Stores and replaces secrets; cannot read one."),
     ("reader", &[Action::Reveal, Action::Describe], "Reads secrets."),
     ("support", &[Action::Describe], "Sees that a secret exists, its state, age and expiry; never a value."),
-    ("key-admin", &[Action::Rotate], "Makes and lists key versions; sees no secret."),
+    ("key-admin", &[Action::Rotate], "Makes and lists key versions, proposes and carries out changes of slots; sees no secret."),
+    ("approver", &[Action::Approve], "Confirms what another person proposed; can do nothing alone."),
     (
         "access-admin",
         &[Action::Administer],

@@ -20,6 +20,8 @@ pub enum Change {
     DeleteRole(RoleName),
     /// A role for a principal.
     Bind(Binding),
+    /// A suspended binding that is to count again.
+    Confirm(BindingId),
     /// A role taken away.
     Unbind(BindingId),
 }
@@ -48,6 +50,9 @@ pub enum ChangeRefused {
     /// The caller would bind themselves.
     #[error("nobody can give a role to themselves: ask another administrator")]
     OwnBinding,
+    /// There is nothing to confirm.
+    #[error("the binding is not suspended: it counts already")]
+    NotSuspended,
     /// The principal, or a holder of the role, would both administer access and touch secrets.
     #[error("who administers access can hold no reveal, use, create, update or approve, and the other way round")]
     SeparationOfDuties,
@@ -114,7 +119,7 @@ impl Policy {
         match change {
             Change::CreateRole(_) | Change::UpdateRole(_) | Change::DeleteRole(_) => Scope::Vault,
             Change::Bind(binding) => binding.scope,
-            Change::Unbind(id) => self.binding(*id).map_or(Scope::Vault, |binding| binding.scope),
+            Change::Confirm(id) | Change::Unbind(id) => self.binding(*id).map_or(Scope::Vault, |binding| binding.scope),
         }
     }
 
@@ -129,6 +134,7 @@ impl Policy {
             Change::UpdateRole(role) => self.check_changed_role(by, role, now),
             Change::DeleteRole(name) => self.check_deleted_role(by, name),
             Change::Bind(binding) => self.check_binding(by, binding, now),
+            Change::Confirm(id) => self.check_confirmation(by, *id, now),
             Change::Unbind(id) => self.check_unbinding(*id, now),
         }
     }
@@ -196,6 +202,21 @@ impl Policy {
         Ok(())
     }
 
+    /// Nobody lets their own rights come back.
+    fn check_confirmation(&self, by: &SpiffeId, id: BindingId, now: Timestamp) -> Result<(), ChangeRefused> {
+        let binding = self.binding(id).ok_or(ChangeRefused::Unknown)?;
+        if binding.principal == *by {
+            return Err(ChangeRefused::OwnBinding);
+        }
+        if binding.suspended.is_none() {
+            return Err(ChangeRefused::NotSuspended);
+        }
+        if self.with(&Change::Confirm(id)).joins_duties_of(&binding.principal, now) {
+            return Err(ChangeRefused::SeparationOfDuties);
+        }
+        Ok(())
+    }
+
     fn check_unbinding(&self, id: BindingId, now: Timestamp) -> Result<(), ChangeRefused> {
         self.binding(id).ok_or(ChangeRefused::Unknown)?;
         self.with(&Change::Unbind(id)).check_administered(now)
@@ -224,7 +245,7 @@ mod tests {
 
     use super::*;
     use crate::access::{Target, built_in_roles, decide};
-    use crate::model::{NamespaceId, SecretPath};
+    use crate::model::{NamespaceId, SecretPath, Text};
 
     const HERE: NamespaceId = NamespaceId::from_bytes([1; 16]);
 
@@ -247,6 +268,7 @@ mod tests {
             reason: None,
             created_by: id("root"),
             created: Timestamp::default(),
+            suspended: None,
         }
     }
 
@@ -305,6 +327,30 @@ mod tests {
         let policy = two_administrators().with(&Change::Unbind(BindingId::from_bytes([1; 16])));
         assert_eq!(policy.check(&id("ben"), &Change::Unbind(BindingId::from_bytes([2; 16])), now()), Err(ChangeRefused::LastAdministrator));
         assert_eq!(two_administrators().check(&id("ben"), &Change::Unbind(BindingId::from_bytes([2; 16])), now()), Ok(()));
+    }
+
+    // immune: row-69
+    #[test]
+    fn a_suspended_binding_counts_for_nothing_until_another_confirms_it() {
+        let suspended = |mut binding: Binding| {
+            binding.suspended = Text::parse_optional("restored").expect("short");
+            binding
+        };
+        let bindings = [
+            binding(1, "access-admin", "ana", Scope::Vault),
+            suspended(binding(2, "access-admin", "ben", Scope::Vault)),
+            suspended(binding(3, "auditor", "ana", Scope::Vault)),
+        ];
+        let policy = Policy::new([], bindings, []);
+        let (own, other) = (Change::Confirm(BindingId::from_bytes([3; 16])), Change::Confirm(BindingId::from_bytes([2; 16])));
+        assert!(rights(&policy, &id("ben")).iter().all(|right| !right), "he may do nothing");
+        assert_eq!(policy.check(&id("ben"), &own, now()), Err(ChangeRefused::NotAdministrator));
+        assert_eq!(policy.check(&id("ana"), &own, now()), Err(ChangeRefused::OwnBinding));
+        assert_eq!(policy.check(&id("ana"), &Change::Unbind(BindingId::from_bytes([1; 16])), now()), Err(ChangeRefused::LastAdministrator));
+        assert_eq!(policy.check(&id("ana"), &other, now()), Ok(()));
+        let policy = policy.with(&other);
+        assert_eq!(policy.check(&id("ana"), &other, now()), Err(ChangeRefused::NotSuspended));
+        assert_eq!(policy.check(&id("ben"), &own, now()), Ok(()));
     }
 
     #[test]

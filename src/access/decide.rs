@@ -116,6 +116,7 @@ mod tests {
             end: end.map(at),
             reason: None,
             created_by: id("spiffe://ops.example/root"),
+            suspended: None,
             created: at(0),
         }
     }

@@ -66,6 +66,8 @@ pub struct Binding {
     pub created_by: SpiffeId,
     /// When it was given.
     pub created: Timestamp,
+    /// Why it does not count until an administrator confirms it; none if it counts.
+    pub suspended: Option<Text<{ limits::REASON_BYTES }>>,
 }
 
 /// A binding with its role, and the words with which an audit entry names both.
@@ -106,10 +108,10 @@ impl Role {
 }
 
 impl Binding {
-    /// Whether it counts at that time: from its start on, and before its end.
+    /// Whether it counts at that time: from its start on, before its end, and not while it is suspended.
     #[must_use]
     pub fn is_live(&self, now: Timestamp) -> bool {
-        self.start <= now && !self.has_ended(now)
+        self.start <= now && !self.has_ended(now) && self.suspended.is_none()
     }
 
     /// Whether its end has come.
@@ -161,6 +163,11 @@ impl Policy {
             }
             Change::Bind(binding) => {
                 next.bindings.insert(binding.id, Arc::new(binding.clone()));
+            }
+            Change::Confirm(id) => {
+                if let Some(binding) = next.bindings.get_mut(id) {
+                    *binding = Arc::new(Binding { suspended: None, ..binding.as_ref().clone() });
+                }
             }
             Change::Unbind(id) => {
                 next.bindings.remove(id);

@@ -31,7 +31,14 @@ mod tests {
             format!("{:?}", UpdateSecretRequest { payload: canary.clone(), name: "a/b".to_owned(), ..Default::default() }),
             format!("{:?}", RevealSecretResponse { payload: canary.clone(), ..Default::default() }),
             format!("{:?}", RevealedSecret { payload: canary.clone(), ..Default::default() }),
-            format!("{:?}", UnsealRequest { passphrase: canary.clone() }),
+            format!("{:?}", UnsealRequest { passphrase: canary.clone(), share: canary.clone() }),
+            format!("{:?}", TestSlotRequest { passphrase: canary.clone(), share: canary.clone() }),
+            format!("{:?}", PresentSecretRequest { passphrase: canary.clone(), share: canary.clone(), ..Default::default() }),
+            format!("{:?}", CarryOutProposalRequest { new_passphrase: canary.clone(), ..Default::default() }),
+            format!(
+                "{:?}",
+                CarryOutProposalResponse { shares: vec![NewShare { text: canary.clone(), ..Default::default() }], ..Default::default() }
+            ),
         ];
         let as_numbers = format!("{canary:?}");
         for text in shown {

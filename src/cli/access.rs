@@ -15,7 +15,8 @@ Roles that come with every vault, each on all paths (**):
   writer        describe, create, update       stores and replaces secrets; cannot read one
   reader        describe, reveal               reads secrets
   support       describe                       sees state, age and expiry; never a value
-  key-admin     rotate                         makes and lists key versions
+  key-admin     rotate                         makes and lists key versions, changes slots
+  approver      approve                        confirms what another person proposed
   access-admin  administer                     makes namespaces and roles, gives roles to others
   auditor       audit                          reads the audit log, roles and bindings
   custodian     operate                        sees the vault's condition, seals and unseals it
@@ -31,7 +32,8 @@ const BINDING_HELP: &str = "\
 Examples:
   strongroom binding grant --role reader --principal spiffe://people.example/alice \\
     --namespace wepay-prod --for 1h --reason 'case 4711'
-  strongroom binding revoke 0123456789abcdef0123456789abcdef --reason 'case closed'";
+  strongroom binding revoke 0123456789abcdef0123456789abcdef --reason 'case closed'
+  strongroom binding confirm 0123456789abcdef0123456789abcdef --reason 'still with us, after the restore'";
 
 /// Make and see roles.
 #[derive(Debug, Subcommand)]
@@ -103,6 +105,15 @@ pub enum BindingCommand {
     /// Give a role to a principal
     #[command(visible_alias = "grant", after_help = BINDING_HELP)]
     Create(CreateBindingArguments),
+    /// Let a binding count again that a restore suspended; not one's own
+    #[command(after_help = BINDING_HELP)]
+    Confirm {
+        /// The binding's id, as `binding list` shows it
+        id: BindingId,
+        /// Why, for the record
+        #[arg(long, value_parser = remark)]
+        reason: Option<String>,
+    },
     /// Take a role away, at once
     #[command(visible_alias = "revoke", after_help = BINDING_HELP)]
     Delete {
@@ -199,6 +210,7 @@ const BINDING_COLUMNS: &[Column<BindingInfo>] = &[
     ("FROM", |binding| time(binding.start_time)),
     ("UNTIL", |binding| binding.end_time.map_or_else(|| "no end".to_owned(), |end| end.to_string())),
     ("REASON", |binding| binding.reason.clone()),
+    ("SUSPENDED", |binding| binding.suspended.clone()),
 ];
 
 pub(super) async fn run_role(session: &Session, command: RoleCommand) -> Result<(), CliError> {
@@ -223,6 +235,9 @@ pub(super) async fn run_role(session: &Session, command: RoleCommand) -> Result<
 pub(super) async fn run_binding(session: &Session, command: BindingCommand) -> Result<(), CliError> {
     match command {
         BindingCommand::Create(arguments) => print_binding(session, &session.client.create_binding(arguments.binding()).await?),
+        BindingCommand::Confirm { id, reason } => {
+            print_binding(session, &session.client.confirm_binding(id, reason.as_deref().unwrap_or_default()).await?)
+        }
         BindingCommand::Delete { id, reason } => {
             session.client.delete_binding(id, reason.as_deref().unwrap_or_default()).await?;
             session.printer.item(&json!({ "deleted": id.to_string() }), &[("deleted", id.to_string())])

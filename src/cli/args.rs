@@ -7,14 +7,18 @@ use clap::{Args, Parser, Subcommand};
 
 use super::access::{BindingCommand, RoleCommand};
 use super::audit::AuditCommand;
+use super::backup::{BackupCommand, RestoreArguments};
 use super::errors::EXIT_CODES;
 use super::keys::KeysCommand;
 use super::namespace::NamespaceCommand;
 use super::output::Format;
 use super::pki::PkiArguments;
+use super::proposal::ProposalCommand;
 use super::seal::{SealArguments, UnsealArguments};
 use super::secret::SecretCommand;
-use crate::model::SpiffeId;
+use super::subject::SubjectCommand;
+use crate::backup::Recipient;
+use crate::model::{HsmName, Invalid, SpiffeId};
 
 /// A vault for access tokens and user secrets.
 ///
@@ -44,6 +48,7 @@ A profile is a TOML file:
   ca = \"ca.pem\"                  # paths are relative to the profile
   certificate = \"alice.pem\"
   key = \"alice.key\"
+  server_public_keys = \"server-key.pem\"   # may be left out; who gives a share pins the server's key, too
   deadline_s = 10                # may be left out
 
 With --output json every command prints one JSON object on standard output, and an error as one on standard error.";
@@ -66,6 +71,8 @@ pub enum Command {
     Server(ServerArguments),
     /// Make a new vault in the configured data folder, on this machine
     Init(InitArguments),
+    /// Make the vault of a backup in the configured data folder, on this machine
+    Restore(RestoreArguments),
     /// Make and take back certificates, if you have no PKI of your own
     Pki(PkiArguments),
     /// Run a throwaway vault with certificates of its own, to try things out
@@ -102,12 +109,36 @@ pub struct InitArguments {
     /// Read the first slot's passphrase from this file, - for standard input [default: ask for it]
     #[arg(long, value_name = "FILE")]
     pub passphrase_file: Option<PathBuf>,
+    /// Open the vault with so many shares, of which --threshold are enough, and not with a passphrase
+    #[arg(long, value_name = "N", requires_all = ["threshold", "shares_to"], conflicts_with = "passphrase_file")]
+    pub shares: Option<u8>,
+    /// How many shares open the vault: 2 or more
+    #[arg(long, value_name = "K", requires = "shares")]
+    pub threshold: Option<u8>,
+    /// Make this folder and write the shares to it, each to a file of its own
+    #[arg(long, value_name = "DIR", requires = "shares")]
+    pub shares_to: Option<PathBuf>,
+    /// Encrypt the first share to this age recipient, the second to the next, and so on; one for each share, or none
+    #[arg(long = "recipient", value_name = "age1…", requires = "shares")]
+    pub recipients: Vec<String>,
     /// Who may give roles to others, by SPIFFE ID; twice or more, so that nobody is alone
     #[arg(long = "administrator", value_name = "SPIFFE-ID", required = true)]
     pub administrators: Vec<SpiffeId>,
     /// Be content with one administrator
     #[arg(long)]
     pub single_administrator: bool,
+    /// Make a second slot, which this HSM of the configuration opens; its key is made, too, if it is not there
+    #[arg(long, value_name = "NAME")]
+    pub hsm: Option<HsmName>,
+    /// Whom backups are encrypted to: an age recipient, perhaps with the name of who keeps its identity; may be repeated
+    #[arg(long = "recovery-recipient", value_name = "[NAME=]age1…", value_parser = recovery_recipient)]
+    pub recovery_recipients: Vec<(String, Recipient)>,
+}
+
+/// `NAME=age1…`, or `age1…` alone.
+fn recovery_recipient(text: &str) -> Result<(String, Recipient), Invalid> {
+    let (name, recipient) = text.rsplit_once('=').unwrap_or(("recovery", text));
+    Ok((name.to_owned(), recipient.parse()?))
 }
 
 /// `doctor`.
@@ -132,8 +163,11 @@ Example:
 const INIT_HELP: &str = "\
 Prints the vault's id and the audit log's public key, to be pinned in the configuration, whose form is in docs/configuration.md.
 
-Example:
+Examples:
   strongroom init --config /etc/strongroom/strongroom.toml \\
+    --administrator spiffe://people.example/alice --administrator spiffe://people.example/bob \\
+    --shares 5 --threshold 3 --shares-to new-shares --recovery-recipient cleo=age1…
+  strongroom init --config /etc/strongroom/strongroom.toml --hsm main \\
     --administrator spiffe://people.example/alice --administrator spiffe://people.example/bob";
 
 const DOCTOR_HELP: &str = "\
@@ -169,6 +203,9 @@ pub enum ClientCommand {
     /// Store, read, list and remove secrets
     #[command(subcommand)]
     Secret(SecretCommand),
+    /// See and destroy what is stored for one subject of a provider, e.g. a merchant who asks to be forgotten
+    #[command(subcommand)]
+    Subject(SubjectCommand),
     /// Make and see namespaces
     #[command(subcommand)]
     Namespace(NamespaceCommand),
@@ -181,16 +218,22 @@ pub enum ClientCommand {
     /// Rotate and see key-encryption keys
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// See, confirm, end and carry out what was proposed
+    #[command(subcommand)]
+    Proposal(ProposalCommand),
     /// Tell the vault's condition; answers while it is sealed, too
     #[command(after_help = "Examples:\n  strongroom status\n  strongroom status --output json | jq -r .seal_state")]
     Status,
-    /// Open the vault with a slot's passphrase
+    /// Open the vault with a slot's passphrase, or give one of its shares
     Unseal(UnsealArguments),
     /// Wipe the keys from the server's memory: nothing can be read or stored until the next unseal
     Seal(SealArguments),
     /// Read the record of every call
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Make, verify and try out backups
+    #[command(subcommand)]
+    Backup(BackupCommand),
 }
 
 /// A shell that completion is there for.

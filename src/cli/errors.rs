@@ -23,9 +23,9 @@ Exit codes:
   5  conflict: it exists already, has changed meanwhile, or is in the wrong state
   6  sealed, unavailable, not reachable, or too slow: try again later
   7  invalid input
-  8  doctor: a check failed; with --strict, also one that warned or could not see";
+  8  not good: what doctor, verify-statement, backup verify or backup drill looked at";
 
-/// The exit code of `doctor` where not all is good.
+/// The exit code where what was to be checked is not good.
 pub(super) const NOT_GOOD: u8 = 8;
 
 /// Why a command did not do what it should.
@@ -48,6 +48,9 @@ pub enum CliError {
         /// What the operating system said.
         source: io::Error,
     },
+    /// What was to be checked is not good.
+    #[error("{0}")]
+    NotGood(String),
     /// The question was not answered with yes.
     #[error("not confirmed: nothing was changed")]
     Declined,
@@ -63,7 +66,7 @@ pub enum CliError {
 }
 
 impl CliError {
-    /// 1 to 7, see the program's help.
+    /// 1 to 8, see the program's help.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -71,6 +74,7 @@ impl CliError {
             Self::Pki(error) => pki_exit_code(error),
             Self::Usage(_) => 2,
             Self::Input(_) => 7,
+            Self::NotGood(_) => NOT_GOOD,
             Self::File { .. } | Self::Declined | Self::Host(_) | Self::Output(_) => 1,
         }
     }
@@ -107,6 +111,7 @@ impl CliError {
             Self::Client(ClientError::Profile { .. }) => "PROFILE",
             Self::Client(ClientError::NoRandomness) => "NO_RANDOMNESS",
             Self::Client(ClientError::Invalid { .. }) | Self::Input(_) => "INVALID_INPUT",
+            Self::NotGood(_) => "NOT_GOOD",
             Self::Usage(_) => "USAGE",
             Self::File { .. } => "FILE",
             Self::Declined => "DECLINED",

@@ -14,6 +14,8 @@ use crate::model::{SecretBytes, limits};
 
 /// Longest passphrase that is read.
 const PASSPHRASE_BYTES: usize = 4096;
+/// Longest share that is read, blanks included.
+const SHARE_BYTES: usize = 1024;
 
 /// Where the value of a secret comes from. With neither flag: the prompt on a terminal, else standard input.
 #[derive(Debug, Args)]
@@ -66,6 +68,15 @@ pub(super) fn passphrase(file: Option<&Path>) -> Result<SecretBytes, CliError> {
     not_empty(passphrase, "the passphrase is empty; nothing was sent")
 }
 
+/// Longest file of identities that is read.
+const IDENTITY_BYTES: usize = 64 * 1024;
+
+/// An age identity: from a file, or `-` for standard input.
+pub(super) fn identity(file: &Path) -> Result<SecretBytes, CliError> {
+    let identity = if file == Path::new("-") { read_stdin(IDENTITY_BYTES)? } else { read_file(file, IDENTITY_BYTES)? };
+    not_empty(identity, "the identity is empty; nothing was done")
+}
+
 /// The passphrase of a new slot: from a file, `-` for standard input, or the prompt, asked twice.
 ///
 /// # Errors
@@ -75,6 +86,35 @@ pub fn new_passphrase(file: Option<&Path>) -> Result<SecretBytes, CliError> {
         Some(_) => passphrase(file),
         None => not_empty(prompt_twice("Passphrase for the new vault")?, "the passphrase is empty; nothing was made"),
     }
+}
+
+/// The passphrase of a slot to be added: as [`new_passphrase`].
+pub(super) fn new_slot_passphrase(file: Option<&Path>) -> Result<SecretBytes, CliError> {
+    match file {
+        Some(_) => passphrase(file),
+        None => not_empty(prompt_twice("Passphrase for the new slot")?, "the passphrase is empty; nothing was sent"),
+    }
+}
+
+/// One share of a slot: from a file, `-` for standard input, or the prompt, asked once. Blanks and line ends stay; they do not count.
+pub(super) fn share(file: Option<&Path>) -> Result<SecretBytes, CliError> {
+    let share = match file {
+        Some(path) if path == Path::new("-") => read_stdin(SHARE_BYTES)?,
+        Some(path) => read_file(path, SHARE_BYTES)?,
+        None => prompt("Share")?,
+    };
+    not_empty(share, "the share is empty; nothing was sent")
+}
+
+/// Asks for a yes. Without a terminal there is nobody to ask: then `--yes` must be given.
+pub(super) fn agree(question: &str) -> Result<(), CliError> {
+    if !io::stdin().is_terminal() {
+        return Err(CliError::Usage("nobody is there to agree; add --yes to do it without a question".to_owned()));
+    }
+    eprint!("{question} Type yes: ");
+    let mut typed = String::new();
+    io::stdin().read_line(&mut typed).map_err(|_| CliError::Declined)?;
+    if typed.trim() == "yes" { Ok(()) } else { Err(CliError::Declined) }
 }
 
 /// Asks for the name of what is about to go. Without a terminal there is nobody to ask: then `--yes` must be given.

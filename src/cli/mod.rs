@@ -7,7 +7,9 @@
 //! | `usage` | what is said when it makes no sense, without repeating what was typed |
 //! | `input`, `output` | where values come from; tables, JSON and values as they are |
 //! | `errors` | [`CliError`] and the exit codes |
-//! | `secret`, `namespace`, `access`, `keys`, `seal`, `audit` | the commands: for each RPC one |
+//! | `secret`, `namespace`, `access`, `keys`, `slot`, `proposal`, `seal`, `audit`, `backup` | the commands: for each RPC one |
+//! | `subject`, `destruction` | all that is stored for somebody; what a destruction means |
+//! | `slot_secret`, `shares` | what a person knows or holds of a slot; new shares, each in a file |
 //! | `pki` | the commands of the small CA, which work in a folder of this machine and speak to nobody |
 //!
 //! The flow: [`parse`] -> [`run`] -> profile -> client -> one call, or a page after another -> printer. Standard output
@@ -16,14 +18,22 @@
 mod access;
 mod args;
 mod audit;
+mod backup;
+mod destruction;
 mod errors;
 mod input;
 mod keys;
 mod namespace;
 mod output;
 mod pki;
+mod proposal;
+mod retire;
 mod seal;
 mod secret;
+mod shares;
+mod slot;
+mod slot_secret;
+mod subject;
 mod usage;
 mod words;
 
@@ -38,10 +48,12 @@ use serde::Serialize;
 use crate::client::{Client, Profile};
 
 pub use args::{Arguments, ClientCommand, Command, DevArguments, DoctorArguments, Global, InitArguments, ServerArguments, Shell};
+pub use backup::{BackupCommand, BackupKeys, DrillArguments, RestoreArguments, TypedSlotKey};
 pub use errors::CliError;
 pub use input::new_passphrase;
 pub use output::{Format, Printer};
 pub use pki::PkiArguments;
+pub use shares::{ShareFolder, advice};
 
 /// Names the file of the profile when `--profile` does not.
 const PROFILE_VARIABLE: &str = "STRONGROOM_PROFILE";
@@ -75,6 +87,13 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arguments,
 /// Runs a command for a vault that runs; returns the exit code.
 #[must_use]
 pub fn run(global: &Global, command: ClientCommand) -> ExitCode {
+    if let ClientCommand::Backup(BackupCommand::Verify(arguments)) = command {
+        return match backup::verify(Printer { format: global.output }, arguments) {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::from(errors::NOT_GOOD),
+            Err(error) => fail(&error, global.output),
+        };
+    }
     match perform(global, command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error, global.output),
@@ -99,6 +118,16 @@ pub fn complete(shell: Shell) -> ExitCode {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Arguments::command(), "strongroom", &mut script);
     output::print(&script).map_or_else(|error| fail(&error, Format::Table), |()| ExitCode::SUCCESS)
+}
+
+/// Prints one thing: its fields for people, or all of it for a program. Returns the exit code: 0, or 8 if it is not good.
+#[must_use]
+pub fn tell(format: Format, item: &impl Serialize, fields: &[(&str, String)], good: bool) -> ExitCode {
+    match (Printer { format }).item(item, fields) {
+        Ok(()) if good => ExitCode::SUCCESS,
+        Ok(()) => ExitCode::from(errors::NOT_GOOD),
+        Err(error) => fail(&error, format),
+    }
 }
 
 /// Prints an error on standard error, as the caller wants it; returns its exit code.
@@ -128,6 +157,10 @@ pub fn judge(format: Format, judgement: &impl Serialize, heads: &[&str], rows: V
 }
 
 fn perform(global: &Global, command: ClientCommand) -> Result<(), CliError> {
+    // Asks no vault, and so needs no profile.
+    if let ClientCommand::Keys(keys::KeysCommand::VerifyStatement(arguments)) = &command {
+        return retire::verify(Printer { format: global.output }, arguments);
+    }
     let profile = Profile::read(&profile_path(global.profile.clone(), std::env::var_os(PROFILE_VARIABLE))?)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::Output)?;
     runtime.block_on(async {
@@ -140,14 +173,17 @@ impl Session {
     async fn perform(&self, command: ClientCommand) -> Result<(), CliError> {
         match command {
             ClientCommand::Secret(command) => secret::run(self, command).await,
+            ClientCommand::Subject(command) => subject::run(self, command).await,
             ClientCommand::Namespace(command) => namespace::run(self, command).await,
             ClientCommand::Role(command) => access::run_role(self, command).await,
             ClientCommand::Binding(command) => access::run_binding(self, command).await,
             ClientCommand::Keys(command) => keys::run(self, command).await,
+            ClientCommand::Proposal(command) => proposal::run(self, command).await,
             ClientCommand::Status => seal::status(self).await,
             ClientCommand::Unseal(arguments) => seal::unseal(self, &arguments).await,
             ClientCommand::Seal(arguments) => seal::seal(self, &arguments).await,
             ClientCommand::Audit(command) => audit::run(self, command).await,
+            ClientCommand::Backup(command) => backup::run(self, command).await,
         }
     }
 }

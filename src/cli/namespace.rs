@@ -49,6 +49,12 @@ pub struct CreateArguments {
     /// Refuse calls over connections without a post-quantum key exchange
     #[arg(long)]
     require_post_quantum: bool,
+    /// How long a key version encrypts before it is to be rotated, 1d to 3650d [default: 365d]
+    #[arg(long, value_name = "DURATION")]
+    cryptoperiod: Option<Span>,
+    /// Have the vault rotate and rewrap by itself when that time has come; otherwise it only warns
+    #[arg(long)]
+    auto_rotate: bool,
 }
 
 const COLUMNS: &[Column<NamespaceInfo>] = &[
@@ -77,6 +83,8 @@ impl CreateArguments {
             versions_kept: self.versions_kept.unwrap_or_default(),
             recovery_window: self.recovery_window.map(|Span(window)| window),
             require_post_quantum: self.require_post_quantum,
+            cryptoperiod: self.cryptoperiod.map(|Span(period)| period),
+            auto_rotate: self.auto_rotate,
         };
         NewNamespace { limits, ..NewNamespace::new(self.name, self.environment) }
     }
@@ -91,6 +99,8 @@ fn print(session: &Session, namespace: &NamespaceInfo) -> Result<(), CliError> {
         ("longest payload", format!("{} bytes", limits.payload_max_bytes)),
         ("versions kept", limits.versions_kept.to_string()),
         ("recovery window", limits.recovery_window.map(|window| Span(window).to_string()).unwrap_or_default()),
+        ("cryptoperiod", limits.cryptoperiod.map(|period| Span(period).to_string()).unwrap_or_default()),
+        ("rotated by itself", if limits.auto_rotate { "yes" } else { "no" }.to_owned()),
         ("post-quantum", if limits.require_post_quantum { "required" } else { "not required" }.to_owned()),
         ("created", namespace.create_time.to_string()),
         ("created by", namespace.created_by.clone()),

@@ -44,11 +44,37 @@ fn command_line(method: Method) -> &'static str {
         Method::CreateBinding => {
             "binding grant --role reader --principal spiffe://people.example/alice --namespace wepay-prod --for 1h --reason asked"
         }
+        Method::ConfirmBinding => "binding confirm 0123456789abcdef0123456789abcdef --reason known",
+        Method::CreateBackup => "backup create vault.age --keep 35d --reason nightly",
+        Method::ListBackups => "backup list --limit 0",
+        Method::ListRecoveryRecipients => "backup recipients",
         Method::DeleteBinding => "binding revoke 0123456789abcdef0123456789abcdef --reason done",
         Method::ListBindings => "binding list --principal spiffe://people.example/alice --role reader --namespace wepay-prod",
         Method::RotateKey => "keys rotate wepay-prod --expected-version 3 --reason quarterly",
         Method::ListKeys => "keys list",
+        Method::StartRewrap => "keys rewrap wepay-prod --reencrypt --rate 5000 --reason quarterly",
+        Method::PauseRewrap => "keys pause wepay-prod --reason busy",
+        Method::ResumeRewrap => "keys resume wepay-prod --rate 2000 --reason quiet",
+        Method::ListRewraps => "keys status",
+        Method::WatchRewrap => "keys status wepay-prod --follow",
         Method::GetStatus => "status",
+        Method::DisableKey => "keys disable wepay-prod 3 --reason old",
+        Method::EnableKey => "keys enable wepay-prod 3",
+        Method::RetireKey => "keys retire wepay-prod 3 --reason old --to retired.txt",
+        Method::CancelKeyRetirement => "keys keep wepay-prod 3",
+        Method::GetKeyStatement => "keys statement wepay-prod 3",
+        Method::CreateProposal => {
+            "keys slot add --quorum 2/3 --recipient age1a --recipient age1b --recipient age1c --reason custodians --for 2d"
+        }
+        Method::ApproveProposal => "proposal approve 0123456789abcdef0123456789abcdef --yes --reason agreed",
+        Method::WithdrawProposal => "proposal withdraw 0123456789abcdef0123456789abcdef --reason mistaken",
+        Method::DescribeProposal => "proposal show 0123456789abcdef0123456789abcdef",
+        Method::ListProposals => "proposal list --pending --limit 5",
+        Method::ListSlots => "keys slot list",
+        Method::TestSlot => "keys slot test --share-file -",
+        Method::PresentSecret => "proposal present 0123456789abcdef0123456789abcdef --share --any-server-key",
+        Method::CarryOutProposal => "proposal carry-out 0123456789abcdef0123456789abcdef --shares-to new --reason agreed",
+        Method::ForgetShares => "unseal --forget-shares",
         Method::Unseal => "unseal --passphrase-file -",
         Method::Seal => "seal --reason intruder",
         Method::ListAuditEntries => {

@@ -94,6 +94,8 @@ pub struct BindingInfo {
     pub create_time: Timestamp,
     /// The store's number of its last change.
     pub revision: u64,
+    /// Why it does not count until an administrator confirms it; empty if it counts.
+    pub suspended: String,
 }
 
 /// A role for a principal.
@@ -192,6 +194,17 @@ impl Client {
             request_id: new.request_id,
         };
         convert::required(self.call(request).await?.binding, "no binding")?.try_into()
+    }
+
+    /// Lets a binding count again that a restore suspended. Never sent twice by itself.
+    ///
+    /// # Errors
+    /// Refused where it does not exist, is the caller's own or is not suspended, or the caller lacks `administer`; see
+    /// [`ClientError`].
+    pub async fn confirm_binding(&self, id: BindingId, reason: &str) -> Result<BindingInfo, ClientError> {
+        let reason = convert::remark("reason", reason.to_owned())?;
+        let answer = self.call(api::ConfirmBindingRequest { binding_id: id.to_string(), reason }).await?;
+        convert::required(answer.binding, "no binding")?.try_into()
     }
 
     /// Takes a role away, at once. Never sent twice by itself.

@@ -59,6 +59,7 @@ impl TryFrom<api::Binding> for BindingInfo {
             created_by: wire.created_by,
             create_time: convert::required_time(wire.create_time)?,
             revision: wire.revision,
+            suspended: wire.suspended,
         })
     }
 }

@@ -154,7 +154,7 @@ impl<Q: Call> Encoder for SharedEncoder<Q> {
 }
 
 macro_rules! calls {
-    ($($repeat:ident { $($method:ident: $request:ident -> $answer:ident $(wipes $secret:ident)?;)+ })+) => {
+    ($($repeat:ident { $($method:ident: $request:ident -> $answer:ident $(wipes $($secret:ident),+)?;)+ })+) => {
         $($(impl Call for api::$request {
             type Answer = api::$answer;
             const METHOD: Method = Method::$method;
@@ -164,7 +164,7 @@ macro_rules! calls {
             }
 
             $(fn wipe(&mut self) {
-                self.$secret.zeroize();
+                $(self.$secret.zeroize();)+
             })?
         })+)+
 
@@ -191,8 +191,16 @@ calls! {
         ListRoles: ListRolesRequest -> ListRolesResponse;
         ListBindings: ListBindingsRequest -> ListBindingsResponse;
         ListKeys: ListKeysRequest -> ListKeysResponse;
+        DescribeProposal: DescribeProposalRequest -> DescribeProposalResponse;
+        ListProposals: ListProposalsRequest -> ListProposalsResponse;
+        ListSlots: ListSlotsRequest -> ListSlotsResponse;
+        GetKeyStatement: GetKeyStatementRequest -> GetKeyStatementResponse;
+        ListRewraps: ListRewrapsRequest -> ListRewrapsResponse;
+        WatchRewrap: WatchRewrapRequest -> WatchRewrapResponse;
         GetStatus: GetStatusRequest -> GetStatusResponse;
         ListAuditEntries: ListAuditEntriesRequest -> ListAuditEntriesResponse;
+        ListBackups: ListBackupsRequest -> ListBackupsResponse;
+        ListRecoveryRecipients: ListRecoveryRecipientsRequest -> ListRecoveryRecipientsResponse;
     }
     change {
         CreateSecret: CreateSecretRequest -> CreateSecretResponse wipes payload;
@@ -207,12 +215,28 @@ calls! {
         CreateRole: CreateRoleRequest -> CreateRoleResponse;
         UpdateRole: UpdateRoleRequest -> UpdateRoleResponse;
         CreateBinding: CreateBindingRequest -> CreateBindingResponse;
+        CreateProposal: CreateProposalRequest -> CreateProposalResponse;
     }
     once {
         DeleteRole: DeleteRoleRequest -> DeleteRoleResponse;
+        ConfirmBinding: ConfirmBindingRequest -> ConfirmBindingResponse;
+        CreateBackup: CreateBackupRequest -> CreateBackupResponse;
         DeleteBinding: DeleteBindingRequest -> DeleteBindingResponse;
         RotateKey: RotateKeyRequest -> RotateKeyResponse;
-        Unseal: UnsealRequest -> UnsealResponse wipes passphrase;
+        ApproveProposal: ApproveProposalRequest -> ApproveProposalResponse;
+        WithdrawProposal: WithdrawProposalRequest -> WithdrawProposalResponse;
+        CarryOutProposal: CarryOutProposalRequest -> CarryOutProposalResponse wipes new_passphrase;
+        TestSlot: TestSlotRequest -> TestSlotResponse wipes passphrase, share;
+        PresentSecret: PresentSecretRequest -> PresentSecretResponse wipes passphrase, share;
+        DisableKey: DisableKeyRequest -> DisableKeyResponse;
+        EnableKey: EnableKeyRequest -> EnableKeyResponse;
+        RetireKey: RetireKeyRequest -> RetireKeyResponse;
+        CancelKeyRetirement: CancelKeyRetirementRequest -> CancelKeyRetirementResponse;
+        Unseal: UnsealRequest -> UnsealResponse wipes passphrase, share;
+        ForgetShares: ForgetSharesRequest -> ForgetSharesResponse;
+        StartRewrap: StartRewrapRequest -> StartRewrapResponse;
+        PauseRewrap: PauseRewrapRequest -> PauseRewrapResponse;
+        ResumeRewrap: ResumeRewrapRequest -> ResumeRewrapResponse;
         Seal: SealRequest -> SealResponse;
     }
 }
@@ -260,11 +284,14 @@ mod tests {
         let value = || b"STAGE_canary".to_vec();
         let mut create = api::CreateSecretRequest { payload: value(), ..Default::default() };
         let mut update = api::UpdateSecretRequest { payload: value(), ..Default::default() };
-        let mut unseal = api::UnsealRequest { passphrase: value() };
+        let mut unseal = api::UnsealRequest { passphrase: value(), share: value() };
+        let mut present = api::PresentSecretRequest { passphrase: value(), share: value(), ..Default::default() };
+        present.wipe();
+        assert!(present.passphrase.is_empty() && present.share.is_empty());
         create.wipe();
         update.wipe();
         unseal.wipe();
-        assert!(create.payload.is_empty() && update.payload.is_empty() && unseal.passphrase.is_empty());
+        assert!(create.payload.is_empty() && update.payload.is_empty() && unseal.passphrase.is_empty() && unseal.share.is_empty());
     }
 
     static WIPED: AtomicU32 = AtomicU32::new(0);

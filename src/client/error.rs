@@ -161,6 +161,12 @@ impl Refusal {
         self.reason == "SEALED"
     }
 
+    /// Whether the caller may not do that there, or may not know that it is there.
+    #[must_use]
+    pub fn is_denied(&self) -> bool {
+        matches!(self.code, Code::PermissionDenied | Code::NotFound)
+    }
+
     /// The code as the gRPC specification spells it, e.g. `NOT_FOUND`.
     #[must_use]
     pub const fn code_word(&self) -> &'static str {

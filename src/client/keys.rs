@@ -1,9 +1,11 @@
 //! Key-encryption keys. No call returns a key.
 
-use serde::Serialize;
+use std::time::Duration;
 
-use super::convert::{self, as_text};
-use super::{Client, ClientError, Listed, Page};
+use serde::{Serialize, Serializer};
+
+use super::convert::{self, as_text, as_text_or_null};
+use super::{Client, ClientError, Listed, Page, RewrapInfo, RewrapOrder};
 use crate::api;
 use crate::model::{NamespaceName, Timestamp};
 
@@ -22,6 +24,23 @@ pub struct KeyInfo {
     /// When it was made.
     #[serde(serialize_with = "as_text")]
     pub create_time: Timestamp,
+    /// When it is destroyed, of a scheduled version.
+    #[serde(serialize_with = "as_text_or_null")]
+    pub destroy_time: Option<Timestamp>,
+    /// How many rows (current and older versions of secrets) lay under it when they were last counted; `None` if they have
+    /// not been counted since the vault was opened.
+    pub rows: Option<u64>,
+    /// When they were counted.
+    #[serde(serialize_with = "as_text_or_null")]
+    pub rows_time: Option<Timestamp>,
+    /// When a rewrap to it has ended, as far as the namespace's newest rewrap tells.
+    #[serde(serialize_with = "as_text_or_null")]
+    pub rewrap_time: Option<Timestamp>,
+    /// How long a version of this keyring encrypts. In JSON: `cryptoperiod_s`.
+    #[serde(rename = "cryptoperiod_s", serialize_with = "as_seconds")]
+    pub cryptoperiod: Duration,
+    /// Whether it is active although that time is over: rotate it.
+    pub over_age: bool,
 }
 
 /// What a key version may be used for.
@@ -62,8 +81,27 @@ impl Client {
     /// Refused where another version is active (`Aborted`) or the caller lacks `rotate`; see [`ClientError`].
     pub async fn rotate_key(&self, namespace: &NamespaceName, expected_active_version: u32, reason: &str) -> Result<KeyInfo, ClientError> {
         let reason = convert::remark("reason", reason.to_owned())?;
-        let answer = self.call(api::RotateKeyRequest { namespace: namespace.to_string(), expected_active_version, reason }).await?;
-        convert::required(answer.key, "no key")?.try_into()
+        let request =
+            api::RotateKeyRequest { namespace: namespace.to_string(), expected_active_version, reason, ..api::RotateKeyRequest::default() };
+        convert::required(self.call(request).await?.key, "no key")?.try_into()
+    }
+
+    /// The same, and every data key is then put under the new version, in the background.
+    ///
+    /// # Errors
+    /// As for [`Client::rotate_key`].
+    pub async fn rotate_key_and_rewrap(
+        &self,
+        namespace: &NamespaceName,
+        expected_active_version: u32,
+        order: RewrapOrder,
+        reason: &str,
+    ) -> Result<(KeyInfo, RewrapInfo), ClientError> {
+        let RewrapOrder { reencrypt, rate_per_s } = order;
+        let (namespace, reason) = (namespace.to_string(), convert::remark("reason", reason.to_owned())?);
+        let request = api::RotateKeyRequest { namespace, expected_active_version, reason, rewrap: true, reencrypt, rate_per_s };
+        let answer = self.call(request).await?;
+        Ok((convert::required(answer.key, "no key")?.try_into()?, convert::required(answer.rewrap, "no rewrap")?.try_into()?))
     }
 
     /// One page of the key versions of a namespace, or of every namespace that the caller may rotate.
@@ -95,6 +133,19 @@ impl TryFrom<api::Key> for KeyInfo {
             state,
             algorithm: wire.algorithm,
             create_time: convert::required_time(wire.create_time)?,
+            destroy_time: convert::time(wire.destroy_time)?,
+            rows: wire.rows,
+            rows_time: convert::time(wire.rows_time)?,
+            rewrap_time: convert::time(wire.rewrap_time)?,
+            cryptoperiod: wire
+                .cryptoperiod
+                .and_then(|period| Duration::try_from(period).ok())
+                .ok_or(ClientError::Answer("a key without cryptoperiod"))?,
+            over_age: wire.over_age,
         })
     }
+}
+
+fn as_seconds<S: Serializer>(period: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(period.as_secs())
 }

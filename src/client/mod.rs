@@ -7,7 +7,7 @@
 //! | `call` | the one way of every call: request id, deadline, attempts, errors |
 //! | `retry` | when and after how long a call is sent again (pure), and randomness |
 //! | `error` | [`ClientError`]: what is wrong and what to do next |
-//! | `secrets`, `batch`, `watch`, `namespaces`, `access`, `keys`, `seal`, `audit` | one typed method for each RPC, and their words |
+//! | `secrets`, `batch`, `watch`, `namespaces`, `access`, `keys`, `rewraps`, `retirement`, `proposals`, `ceremonies`, `seal`, `audit`, `backups` | one typed method for each RPC, and their words |
 //! | `page` | [`Page`], [`Listed`], [`collect`]: lists in pages |
 //! | `secret_requests` | what can be asked about secrets, built up word by word |
 //! | `convert`, `secret_wire`, `access_wire` | between the wire's types and the typed ones |
@@ -46,8 +46,10 @@
 mod access;
 mod access_wire;
 mod audit;
+mod backups;
 mod batch;
 mod call;
+mod ceremonies;
 mod convert;
 mod error;
 mod keys;
@@ -55,7 +57,10 @@ mod namespaces;
 mod options;
 mod page;
 mod profile;
+mod proposals;
+mod retirement;
 mod retry;
+mod rewraps;
 mod seal;
 mod secret_requests;
 mod secret_wire;
@@ -69,19 +74,23 @@ use std::time::Duration;
 
 use tonic::transport::Channel;
 
-use tls::{ClientFiles, ClientTls, ConnectError, Timeouts};
+use tls::{ClientFiles, ClientTls, ConnectError, ExpectedServer, Timeouts};
 
 pub use crate::api::Method;
 pub use access::{BindingFilter, BindingInfo, BindingScope, Grant, NewBinding, NewRole, RoleInfo};
 pub use audit::{AuditEntry, AuditFilter};
+pub use backups::{BackupInfo, BackupStream, BackupSummary, RecoveryRecipientInfo};
 pub use batch::RevealBatch;
+pub use ceremonies::{CarriedOut, NewShare, Presented, SlotAnswer, SlotInfo, SlotKind, SlotSecret};
 pub use error::{ClientError, FieldProblem, Refusal};
 pub use keys::{KeyInfo, KeyState};
 pub use namespaces::{NamespaceInfo, NamespaceLimits, NewNamespace};
 pub use options::{ClientOptions, Credentials};
 pub use page::{Listed, Page, collect};
 pub use profile::Profile;
-pub use seal::{ConditionInfo, SealState, StatusInfo};
+pub use proposals::{ProposalInfo, ProposalState, ProposedChange, VoteInfo};
+pub use rewraps::{RewrapInfo, RewrapOrder, RewrapState, RewrapWatch};
+pub use seal::{ConditionInfo, QuorumProgress, SealState, StatusInfo, Unsealing};
 pub use secret_requests::{Expiry, MetadataUpdate, NewSecret, Reveal, SecretUpdate, StateChange};
 pub use secrets::{AccessToken, Revealed, SecretInfo, SecretState, Stored, VersionInfo};
 pub use watch::{ChangeKind, SecretChange, SecretWatch, Watch};
@@ -93,6 +102,7 @@ pub struct Client {
     address: Arc<str>,
     deadline: Duration,
     retries: u32,
+    pins_server_key: bool,
 }
 
 impl Client {
@@ -104,19 +114,27 @@ impl Client {
     /// certificate files that cannot be used or a server that is not the one expected, [`ClientError::Unreachable`].
     pub async fn connect(options: ClientOptions) -> Result<Self, ClientError> {
         options.check()?;
-        let ClientOptions { address, server_id, credentials, deadline, retries } = options;
+        let ClientOptions { address, server_id, server_public_keys, credentials, deadline, retries } = options;
         let failed = |error: ConnectError| ClientError::of_connect(&address, &error);
         let files = ClientFiles { roots: credentials.ca, certificate: credentials.certificate, key: credentials.key };
-        let tls = ClientTls::from_files(&files, server_id).map_err(failed)?;
+        let pins_server_key = server_public_keys.is_some();
+        let server = ExpectedServer::with_keys_of(server_id, server_public_keys.as_deref()).map_err(failed)?;
+        let tls = ClientTls::from_files(&files, server).map_err(failed)?;
         let timeouts = Timeouts { connect: deadline.min(Timeouts::default().connect), ..Timeouts::default() };
         let channel = tls::connect(&address, &tls, timeouts).await.map_err(failed)?;
-        Ok(Self { channel, address: address.into(), deadline, retries })
+        Ok(Self { channel, address: address.into(), deadline, retries, pins_server_key })
     }
 
     /// The same connection with another deadline for its calls.
     #[must_use]
     pub fn with_deadline(&self, deadline: Duration) -> Self {
         Self { deadline, ..self.clone() }
+    }
+
+    /// Whether it speaks to nobody but the holder of a key that its options pin, and not just to the holder of the server's id.
+    #[must_use]
+    pub const fn pins_server_key(&self) -> bool {
+        self.pins_server_key
     }
 
     /// Where it is connected to: `host:port`.

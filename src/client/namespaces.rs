@@ -42,6 +42,12 @@ pub struct NamespaceLimits {
     pub recovery_window: Option<Duration>,
     /// Whether calls over connections without a post-quantum key exchange are refused.
     pub require_post_quantum: bool,
+    /// How long a key version encrypts before a new one should take its place: 1 day to 10 years; `None` for 365 days. In
+    /// JSON: `cryptoperiod_s`.
+    #[serde(rename = "cryptoperiod_s", serialize_with = "as_seconds")]
+    pub cryptoperiod: Option<Duration>,
+    /// Whether the vault then rotates and rewraps by itself.
+    pub auto_rotate: bool,
 }
 
 /// A new namespace.
@@ -121,21 +127,29 @@ impl TryFrom<api::Namespace> for NamespaceInfo {
 impl NamespaceLimits {
     fn of(wire: api::NamespaceLimits) -> Result<Self, ClientError> {
         let window = wire.recovery_window.map(Duration::try_from).transpose();
+        let period = wire.cryptoperiod.map(Duration::try_from).transpose();
         Ok(Self {
             payload_max_bytes: wire.payload_max_bytes,
             versions_kept: wire.versions_kept,
             recovery_window: window.map_err(|_| ClientError::Answer("a recovery window before its beginning"))?,
             require_post_quantum: wire.require_post_quantum,
+            cryptoperiod: period.map_err(|_| ClientError::Answer("a cryptoperiod before its beginning"))?,
+            auto_rotate: wire.auto_rotate,
         })
     }
 
     fn wire(self) -> Result<api::NamespaceLimits, ClientError> {
-        const WHY: ClientError = ClientError::Invalid { field: "limits.recovery_window", why: "is far too long" };
+        let wire = |window: Option<Duration>, field| {
+            let too_long = |_| ClientError::Invalid { field, why: "is far too long" };
+            window.map(prost_types::Duration::try_from).transpose().map_err(too_long)
+        };
         Ok(api::NamespaceLimits {
             payload_max_bytes: self.payload_max_bytes,
             versions_kept: self.versions_kept,
-            recovery_window: self.recovery_window.map(prost_types::Duration::try_from).transpose().map_err(|_| WHY)?,
+            recovery_window: wire(self.recovery_window, "limits.recovery_window")?,
             require_post_quantum: self.require_post_quantum,
+            cryptoperiod: wire(self.cryptoperiod, "limits.cryptoperiod")?,
+            auto_rotate: self.auto_rotate,
         })
     }
 }

@@ -27,6 +27,7 @@ pub struct Credentials {
 pub struct ClientOptions {
     pub(super) address: String,
     pub(super) server_id: SpiffeId,
+    pub(super) server_public_keys: Option<PathBuf>,
     pub(super) credentials: Credentials,
     pub(super) deadline: Duration,
     pub(super) retries: u32,
@@ -37,7 +38,15 @@ impl ClientOptions {
     /// certificate must carry, so that no other holder of a certificate from the same CA can pass for the vault.
     #[must_use]
     pub fn new(address: impl Into<String>, server_id: SpiffeId, credentials: Credentials) -> Self {
-        Self { address: address.into(), server_id, credentials, deadline: DEFAULT_DEADLINE, retries: DEFAULT_RETRIES }
+        let (server_public_keys, deadline, retries) = (None, DEFAULT_DEADLINE, DEFAULT_RETRIES);
+        Self { address: address.into(), server_id, server_public_keys, credentials, deadline, retries }
+    }
+
+    /// The server must hold one of the keys in this file, too: one or more public keys in PEM (RFC 7468, section 13), e.g. of
+    /// `openssl x509 -in server.pem -noout -pubkey`. Then not even the server's CA can put another one in its place.
+    #[must_use]
+    pub fn server_public_keys(self, file: Option<PathBuf>) -> Self {
+        Self { server_public_keys: file, ..self }
     }
 
     /// How long a call may take, all its attempts together; connecting, too.

@@ -6,10 +6,11 @@
 //! ca = "ca.pem"
 //! certificate = "alice.pem"
 //! key = "alice.key"
+//! server_public_keys = "server-key.pem"
 //! deadline_s = 10
 //! ```
 //!
-//! Relative paths are relative to the profile's own folder, and `deadline_s` may be left out.
+//! Relative paths are relative to the profile's own folder; the last two may be left out.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -32,6 +33,8 @@ pub struct Profile {
     pub address: String,
     /// Who the server must prove to be.
     pub server_id: SpiffeId,
+    /// A file of public keys, of which the server must hold one.
+    pub server_public_keys: Option<PathBuf>,
     /// The certificate files.
     pub credentials: Credentials,
     /// How long a call may take.
@@ -46,6 +49,7 @@ struct Typed {
     ca: PathBuf,
     certificate: PathBuf,
     key: PathBuf,
+    server_public_keys: Option<PathBuf>,
     deadline_s: Option<u64>,
 }
 
@@ -64,7 +68,8 @@ impl Profile {
     /// What [`Client::connect`](super::Client::connect) needs.
     #[must_use]
     pub fn options(self) -> ClientOptions {
-        ClientOptions::new(self.address, self.server_id, self.credentials).deadline(self.deadline)
+        let options = ClientOptions::new(self.address, self.server_id, self.credentials);
+        options.server_public_keys(self.server_public_keys).deadline(self.deadline)
     }
 
     fn parse(text: &str, folder: &Path) -> Result<Self, String> {
@@ -78,7 +83,8 @@ impl Profile {
         let credentials =
             Credentials { ca: folder.join(typed.ca), certificate: folder.join(typed.certificate), key: folder.join(typed.key) };
         let server_id = typed.server_id.parse().map_err(|error| format!("server_id: {error}"))?;
-        Ok(Self { address: typed.address, server_id, credentials, deadline })
+        let server_public_keys = typed.server_public_keys.map(|path| folder.join(path));
+        Ok(Self { address: typed.address, server_id, server_public_keys, credentials, deadline })
     }
 }
 
@@ -91,7 +97,7 @@ fn read_bounded(path: &Path) -> std::io::Result<String> {
 
 /// Which line is wrong, but not its text, nor the parser's message, which repeats it: somebody may have pasted a key.
 fn describe(error: &toml::de::Error, text: &str) -> String {
-    const FIELDS: [&str; 6] = ["address", "server_id", "ca", "certificate", "key", "deadline_s"];
+    const FIELDS: [&str; 7] = ["address", "server_id", "ca", "certificate", "key", "server_public_keys", "deadline_s"];
     if let Some(field) = FIELDS.iter().find(|field| error.message() == format!("missing field `{field}`")) {
         return format!("`{field}` is missing");
     }

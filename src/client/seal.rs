@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::convert::{self, as_text, as_text_or_null};
 use super::{Client, ClientError};
 use crate::api;
-use crate::model::{SecretBytes, Timestamp, VaultId};
+use crate::model::{SecretBytes, SlotId, Timestamp, VaultId};
 
 /// The vault's condition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -39,6 +39,36 @@ pub struct StatusInfo {
     pub memory_protected: bool,
     /// The clock.
     pub clock: ConditionInfo,
+    /// How far the shares that were given to unseal have come, for each slot of which there are any.
+    pub quorums: Vec<QuorumProgress>,
+    /// Why the vault has not opened itself yet, if it is to.
+    pub automatic_unseal: Option<ConditionInfo>,
+}
+
+/// How far the shares of a slot have come. It does not tell whether any of them is right.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct QuorumProgress {
+    /// The slot.
+    #[serde(serialize_with = "as_text")]
+    pub slot_id: SlotId,
+    /// How many shares open it.
+    pub threshold: u32,
+    /// How many there are.
+    pub shares: u32,
+    /// How many different ones were given.
+    pub given: u32,
+    /// When they are forgotten, unless another one is given before.
+    #[serde(serialize_with = "as_text")]
+    pub forget_time: Timestamp,
+}
+
+/// What came of a share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unsealing {
+    /// The vault is open.
+    Open(VaultId),
+    /// More shares are needed.
+    Waiting(QuorumProgress),
 }
 
 /// Whether the vault has its system key in memory.
@@ -77,8 +107,30 @@ impl Client {
     /// # Errors
     /// Refused for a wrong passphrase, or where the caller is no custodian; see [`ClientError`].
     pub async fn unseal(&self, passphrase: SecretBytes) -> Result<VaultId, ClientError> {
-        let answer = self.call(api::UnsealRequest { passphrase: passphrase.into_exposed() }).await?;
+        let answer = self.call(api::UnsealRequest { passphrase: passphrase.into_exposed(), share: Vec::new() }).await?;
         convert::parsed(&answer.vault_id, "a vault's id")
+    }
+
+    /// Gives one of the shares that open a slot together. Never sent twice by itself.
+    ///
+    /// # Errors
+    /// Refused for a share that belongs elsewhere, where the shares do not open the slot, or where the caller is no custodian; see
+    /// [`ClientError`].
+    pub async fn unseal_with_share(&self, share: SecretBytes) -> Result<Unsealing, ClientError> {
+        let answer = self.call(api::UnsealRequest { passphrase: Vec::new(), share: share.into_exposed() }).await?;
+        match answer.quorum {
+            Some(quorum) => quorum.try_into().map(Unsealing::Waiting),
+            None => convert::parsed(&answer.vault_id, "a vault's id").map(Unsealing::Open),
+        }
+    }
+
+    /// Forgets the shares that were given so far; says how many there were.
+    ///
+    /// # Errors
+    /// Refused where the caller is no custodian; see [`ClientError`].
+    pub async fn forget_shares(&self, reason: &str) -> Result<u32, ClientError> {
+        let reason = convert::remark("reason", reason.to_owned())?;
+        Ok(self.call(api::ForgetSharesRequest { reason }).await?.forgotten)
     }
 
     /// Wipes the keys from the server's memory.
@@ -114,6 +166,22 @@ impl TryFrom<api::GetStatusResponse> for StatusInfo {
             key_memory: wire.key_memory,
             memory_protected: wire.memory_protected,
             clock: condition(wire.clock)?,
+            quorums: wire.quorums.into_iter().map(QuorumProgress::try_from).collect::<Result<_, _>>()?,
+            automatic_unseal: wire.automatic_unseal.map(|waits| condition(Some(waits))).transpose()?,
+        })
+    }
+}
+
+impl TryFrom<api::QuorumProgress> for QuorumProgress {
+    type Error = ClientError;
+
+    fn try_from(wire: api::QuorumProgress) -> Result<Self, ClientError> {
+        Ok(Self {
+            slot_id: convert::parsed(&wire.slot_id, "a slot's id")?,
+            threshold: wire.threshold,
+            shares: wire.shares,
+            given: wire.given,
+            forget_time: convert::required_time(wire.forget_time)?,
         })
     }
 }

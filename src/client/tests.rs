@@ -8,7 +8,7 @@ use std::time::Instant;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::model::NamespaceName;
+use crate::model::{NamespaceName, SpiffeId};
 
 /// A self-signed certificate that is its own CA: enough to come as far as the network.
 fn credentials(folder: &Path) -> Credentials {
@@ -60,7 +60,7 @@ async fn files_that_cannot_be_used_are_named() {
 async fn bereft(deadline: Duration, answer: fn(TcpStream)) -> (Client, Arc<AtomicU32>) {
     let folder = tempfile::tempdir().expect("a folder");
     let Credentials { ca, certificate, key } = credentials(folder.path());
-    let server_id = "spiffe://shop.example/strongroom".parse().expect("valid");
+    let server_id: SpiffeId = "spiffe://shop.example/strongroom".parse().expect("valid");
     let tls = ClientTls::from_files(&ClientFiles { roots: ca, certificate, key }, server_id).expect("usable");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("bound").to_string();
@@ -73,7 +73,7 @@ async fn bereft(deadline: Duration, answer: fn(TcpStream)) -> (Client, Arc<Atomi
         }
     });
     let channel = tls::connect_lazy(&address, &tls, Timeouts::default()).expect("an address");
-    (Client { channel, address: address.into(), deadline, retries: 3 }, visits)
+    (Client { channel, address: address.into(), deadline, retries: 3, pins_server_key: false }, visits)
 }
 
 fn namespace() -> NamespaceName {

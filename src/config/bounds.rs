@@ -62,6 +62,7 @@ bounds! {
     STORE_RESERVE_BYTES = "store.reserve_bytes", Some(64 * MIB), 16 * MIB => 64 * GIB;
     AUDIT_SEGMENT_BYTES = "audit.segment_bytes", Some(16 * MIB), MIB => 64 * MIB;
     AUDIT_RESERVE_BYTES = "audit.reserve_bytes", Some(256 * KIB), 64 * KIB => 512 * KIB;
+    HSM_TIMEOUT_S = "hsm[].timeout_s", Some(10), 1 => 120;
 }
 
 impl Bound {

@@ -8,7 +8,7 @@ use crate::model::limits::METADATA_BYTES;
 
 use super::error::Refused;
 use super::raw::{RawConfig, RawLimits, RawLog, RawOperations, RawTls};
-use super::{Audit, Config, Limits, Log, LogFormat, LogLevel, Pins, Store, Tls, bounds, place, traces, trust};
+use super::{Audit, Config, Limits, Log, LogFormat, LogLevel, Pins, Store, Tls, bounds, hsm, place, traces, trust};
 
 const LISTEN: &str = "127.0.0.1:7443";
 const OPERATIONS_LISTEN: &str = "127.0.0.1:7444";
@@ -44,6 +44,7 @@ pub(super) fn config(raw: RawConfig, file: PathBuf) -> Result<Config, Refused> {
         },
         log: log(&raw.log)?,
         traces: traces::traces(raw.traces)?,
+        hsms: hsm::hsms(raw.hsm, folder)?,
         file,
     })
 }

@@ -11,6 +11,7 @@
 //! | `bounds` | each number's default and its least and most |
 //! | `check` | raw -> [`Config`]: defaults, bounds, what must fit together |
 //! | `trust` | trust domains, their roots and how revocation is known; custodians |
+//! | `hsm` | the HSMs that open slots |
 //! | `traces` | where traces go, if anywhere |
 //! | `place` | where a path leads |
 //! | `error` | [`ConfigError`]: file, line, key, what is wrong, what to do |
@@ -21,6 +22,7 @@
 mod bounds;
 mod check;
 mod error;
+mod hsm;
 mod place;
 mod raw;
 mod source;
@@ -35,7 +37,8 @@ use std::time::Duration;
 
 use http::Uri;
 
-use crate::model::{Class, SpiffeId, TrustDomain, VaultId};
+use crate::hsm::Token;
+use crate::model::{Class, HsmName, SpiffeId, TrustDomain, VaultId};
 
 pub use bounds::Bound;
 pub use error::ConfigError;
@@ -71,6 +74,19 @@ pub struct Config {
     pub log: Log,
     /// Where traces go; `None` if nowhere, and always in a program that was built without them.
     pub traces: Option<Traces>,
+    /// HSMs that open slots, 8 at most, in the order in which they are asked.
+    pub hsms: Vec<Hsm>,
+}
+
+/// An HSM that opens a slot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hsm {
+    /// What it is called in commands and logs: 1 to 63 of `a-z`, `0-9` and `-`.
+    pub name: HsmName,
+    /// The key in it, and the way there.
+    pub token: Token,
+    /// Whether the vault opens by itself after a start, if a slot allows it.
+    pub unseal_at_start: bool,
 }
 
 /// What `init` printed and the configuration pins, so that nobody can put another vault in this one's place.
@@ -242,6 +258,12 @@ impl Config {
     /// [`ConfigError::NotPinned`]: `init` has not been run, or what it printed was not put into the file.
     pub fn pins(&self) -> Result<Pins, ConfigError> {
         self.pinned.ok_or_else(|| ConfigError::NotPinned { file: self.file.clone() })
+    }
+
+    /// The HSM of this name.
+    #[must_use]
+    pub fn hsm(&self, name: &HsmName) -> Option<&Hsm> {
+        self.hsms.iter().find(|hsm| hsm.name == *name)
     }
 
     /// Every number that can be set, with its default and bounds.

@@ -28,6 +28,20 @@ pub(super) struct RawConfig {
     #[serde(default)]
     pub(super) log: RawLog,
     pub(super) traces: Option<RawTraces>,
+    #[serde(default)]
+    pub(super) hsm: Vec<RawHsm>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawHsm {
+    pub(super) name: Option<String>,
+    pub(super) module: Option<PathBuf>,
+    pub(super) token: Option<String>,
+    pub(super) key: Option<String>,
+    pub(super) pin_file: Option<PathBuf>,
+    pub(super) timeout_s: Option<u64>,
+    pub(super) unseal_at_start: Option<bool>,
 }
 
 #[derive(Deserialize)]

@@ -198,6 +198,10 @@ fn no_refusal_repeats_a_text_that_was_typed() {
         but("\"operator\"", &format!("\"{CANARY}\"")),
         but("max_leaf_lifetime_h = 24", &format!("revocation = \"{CANARY}\"")),
         but("\"shop.example\"", &format!("\"{CANARY}\"")),
+        with("", &HSM.replace("\"main\"", &format!("\"{CANARY}\""))),
+        with("", &HSM.replace("\"strongroom\"", &format!("\" {CANARY}\""))),
+        with("", &format!("{HSM}pin = \"{CANARY}\"")),
+        with("", &format!("{HSM}timeout_s = \"{CANARY}\"")),
     ];
     for outcome in spellings {
         let error = outcome.expect_err("must be refused");
@@ -375,6 +379,63 @@ fn lists_are_bounded() {
     assert_refused(roots(65), "tls.trust[1].roots", &["65", "from 1 to 64"]);
     assert!(matches!(&crls(64).expect("valid").tls.trust[1].revocation, Revocation::Lists(files) if files.len() == 64));
     assert_refused(crls(65), "tls.trust[1].crls", &["65", "from 1 to 64"]);
+}
+
+const HSM: &str = "[[hsm]]\nname = \"main\"\nmodule = \"/lib/p11.so\"\ntoken = \"strongroom\"\nkey = \"root\"\npin_file = \"pin\"\n";
+
+#[test]
+fn an_hsm_has_a_name_a_key_and_a_pin_in_a_file() {
+    let found = with("", HSM).expect("valid").hsms.remove(0);
+    assert_eq!((found.name.to_string().as_str(), found.unseal_at_start, found.token.timeout.as_secs()), ("main", false, 10));
+    assert_eq!((found.token.module, found.token.pin_file), (PathBuf::from("/lib/p11.so"), PathBuf::from("/etc/strongroom/pin")));
+    assert_eq!((found.token.labels.token.as_str(), found.token.labels.key.as_str()), ("strongroom", "root"));
+    for (key, bad) in [
+        ("name", &["\"\"", "\"Main\"", "\"a b\""][..]),
+        ("module", &["\"\""]),
+        ("token", &["\"\"", "\" a\"", "\"a\\n\"", "\"\u{e9}\""]),
+        ("key", &["\"\"", "\"a \""]),
+        ("pin_file", &["\"\""]),
+    ] {
+        let line = HSM.lines().find(|line| line.starts_with(&format!("{key} = "))).expect("a line");
+        assert_refused(with("", &HSM.replace(line, "")), &format!("hsm[0].{key}"), &["is missing"]);
+        for bad in bad {
+            assert_refused(with("", &HSM.replace(line, &format!("{key} = {bad}"))), &format!("hsm[0].{key}"), &[]);
+        }
+    }
+    for (key, at) in [("name", 63), ("token", 32), ("key", 64)] {
+        let line = HSM.lines().find(|line| line.starts_with(&format!("{key} = "))).expect("a line");
+        let long = |length: usize| with("", &HSM.replace(line, &format!("{key} = \"{}\"", "x".repeat(length))));
+        assert!(long(at).is_ok());
+        assert_refused(long(at + 1), &format!("hsm[0].{key}"), &[]);
+    }
+    for seconds in [1, 120] {
+        assert_eq!(with("", &format!("{HSM}timeout_s = {seconds}\n")).expect("valid").hsms[0].token.timeout.as_secs(), seconds);
+    }
+    for seconds in ["0", "121"] {
+        assert_refused(with("", &format!("{HSM}timeout_s = {seconds}\n")), "hsm[0].timeout_s", &[seconds, "from 1 to 120"]);
+    }
+    let named = |name: &str| with("", HSM).expect("valid").hsm(&name.parse().expect("valid")).is_some();
+    assert!(named("main") && !named("other"));
+}
+
+#[test]
+fn each_hsm_and_each_key_stands_once_and_there_are_eight_at_most() {
+    let another = |index: usize| HSM.replace("\"main\"", &format!("\"h{index}\"")).replace("\"root\"", &format!("\"k{index}\""));
+    let many = |count| (0..count).map(another).collect::<String>();
+    assert_eq!(with("", &many(8)).expect("valid").hsms.len(), 8);
+    assert_refused(with("", &many(9)), "hsm", &["9", "at most 8"]);
+    assert_refused(with("", &format!("{HSM}{}", another(1).replace("h1", "main"))), "hsm[1].name", &["twice"]);
+    assert_refused(with("", &format!("{HSM}{}", another(1).replace("k1", "root"))), "hsm[1].key", &["another HSM's"]);
+}
+
+/// The example has the section in a comment, since few have an HSM.
+#[test]
+fn the_example_of_an_hsm_shows_the_defaults() {
+    let (_, section) = EXAMPLE.split_once("# [[hsm]]\n").expect("the section");
+    let section = section.split_once("\n\n").expect("it ends").0;
+    let keys: Vec<_> = section.lines().filter_map(|line| line.strip_prefix("# ")).filter(|line| line.contains(" = ")).collect();
+    let shown = with("", &format!("[[hsm]]\n{}\n", keys.join("\n"))).expect("valid").hsms.remove(0);
+    assert_eq!((shown.unseal_at_start, shown.token.timeout.as_secs(), keys.len()), (false, 10, 7));
 }
 
 #[test]

@@ -54,6 +54,11 @@ impl<'a> Reader<'a> {
         self.slice(usize::from(length))
     }
 
+    /// What follows.
+    pub(crate) const fn rest(self) -> &'a [u8] {
+        self.0
+    }
+
     /// The record ends here.
     pub(crate) fn finish(self) -> Result<(), Invalid> {
         if self.0.is_empty() { Ok(()) } else { Err(Invalid("bytes after the end")) }

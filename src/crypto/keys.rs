@@ -16,6 +16,9 @@ const FORMAT: &[u8] = b"strongroom/1 ";
 /// `HKDF-Expand(root key, this)` is the key of the header's HMAC. It is no ciphertext's label.
 const HEADER_MAC_INFO: &[u8] = b"strongroom/1 header\0";
 
+/// Begins what an HSM authenticates with the secret of a slot, which it encrypts under a key of its own. It is no label of ours.
+const TOKEN_INFO: &[u8] = b"strongroom/1 hsm\0";
+
 /// Begins what is hashed for a path's segment.
 pub(super) const NAME_LABEL: &[u8] = b"name\0";
 
@@ -214,6 +217,11 @@ impl Info {
 pub(crate) fn header_mac_key(root: &Key) -> hmac::Key {
     let root = hkdf::Prk::new_less_safe(hkdf::HKDF_SHA256, root.expose());
     root.expand(&[HEADER_MAC_INFO], hmac::HMAC_SHA256).expect("32 bytes are fewer than 255 hashes").into()
+}
+
+/// What an HSM authenticates with the secret of this slot: `"strongroom/1 hsm" ‖ 00 ‖ vault_id ‖ slot_id`.
+pub(crate) fn token_context(vault: VaultId, slot: SlotId) -> Vec<u8> {
+    [TOKEN_INFO, vault.as_bytes(), slot.as_bytes()].concat()
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@
 //! | `names` | [`IndexKey`], [`NameKey`]: keyed hashes that stand for names in the store |
 //! | `keyring` | [`Keyring`]: a namespace's KEK versions and its index key |
 //! | `shamir` | [`split_key`], [`combine_key`]: a key in shares, of which some give it back |
+//! | `recipient` | [`Recipient`]: encrypting to a person, in the age format |
+//! | `note` | [`sign_note`], [`verify_note`]: a text that people keep, signed |
 //! | `signing` | [`SigningKey`]: the vault's audit identity |
 //!
 //! ```text
@@ -30,7 +32,9 @@ mod key;
 mod keyring;
 mod keys;
 mod names;
+mod note;
 mod random;
+mod recipient;
 mod shamir;
 mod signing;
 #[cfg(test)]
@@ -39,14 +43,16 @@ pub(crate) mod testing;
 mod vectors;
 
 pub use aead::{OVERHEAD_BYTES, WRAPPED_KEY_BYTES, WrappedKey, decrypt, encrypt, unwrap_key, wrap_key};
-pub use digest::sha256;
+pub use digest::{Sha256, sha256};
 pub use envelope::{EnvelopeIds, Sealed, open_both, open_meta, open_payload, reseal_meta, rewrap, seal};
 pub use key::Key;
 pub use keyring::{KeyInfo, KeyState, Keyring};
-pub(crate) use keys::header_mac_key;
 pub use keys::{Context, TagLabel};
+pub(crate) use keys::{header_mac_key, token_context};
 pub use names::{IndexKey, NameKey};
+pub use note::{sign_note, verify_note};
 pub use random::{Random, RandomFailed, SystemRandom};
+pub use recipient::Recipient;
 pub use shamir::{Point, QuorumSize, combine_key, split_key};
 pub use signing::SigningKey;
 

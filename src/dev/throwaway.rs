@@ -11,8 +11,9 @@ use super::people::{self, Person};
 use crate::client::{BindingScope, Client, NewBinding, NewNamespace, Profile};
 use crate::memory::Hardening;
 use crate::model::{Environment, NamespaceName, SecretBytes};
-use crate::seal::Argon2Parameters;
+use crate::seal::{Argon2Parameters, Passphrase};
 use crate::server::{Bound, Init, Manner, ServerError, init};
+use crate::vault::FirstSlot;
 
 /// A throwaway vault that serves.
 pub(super) struct Throwaway<'a> {
@@ -38,10 +39,10 @@ impl<'a> Throwaway<'a> {
         crate::server::log_to_stderr(config.log);
         let is_new = config.pinned.is_none();
         if is_new {
-            let passphrase = folder.passphrase()?;
-            let cost = Argon2Parameters::for_throwaway();
-            let made =
-                init(&config, Init { passphrase, cost, administrators: vec![people::ADMIN.id()], single_administrator: true }).await?;
+            let slot = FirstSlot::Passphrase(Passphrase::parse(&folder.passphrase()?)?, Argon2Parameters::for_throwaway());
+            let administrators = vec![people::ADMIN.id()];
+            let new = Init { slot, administrators, single_administrator: true, hsm: None, recovery_recipients: Vec::new() };
+            let made = init(&config, new, |_| Ok(())).await?;
             folder.write_config(Some(made))?;
         }
         let bound = Bound::new(folder.config()?, Manner { hardening, reflection: true }, None).await?;

@@ -131,6 +131,7 @@ mod tests {
             start_time: None,
             end_time: end.map(at),
             reason: String::new(),
+            suspended: String::new(),
             created_by: String::new(),
             create_time: at(1),
             revision: 1,

@@ -7,6 +7,7 @@
 //!   a read:   permit ─> operation ─> Unreleased<T> ─> entry on disk ─> T
 //!   a batch:  the same for each item: a permit each, an entry each, all on disk together
 //!   a watch:  an entry when it begins and one when it ends; between them a permit for each thing that is told
+//!   a stream: the intent on disk before the first piece, the outcome at its end; in between whether it may go on
 //!   a change: permit ─> intent on disk ─> operation commits ─> outcome queued ─> T
 //! ```
 //!
@@ -27,6 +28,7 @@ mod permit;
 mod record;
 mod refusal;
 mod resource;
+mod stream;
 mod watch;
 
 use std::future::Future;
@@ -39,9 +41,10 @@ pub use needs::{Nature, Needs, goes_first, needs};
 pub use permit::{Permit, Unreleased};
 pub use refusal::{Failure, Refusal};
 pub use resource::{
-    AnyNamespace, Below, BelowAt, BindingNamed, InNamespace, OverBinding, OverScope, Resource, ScopeNamed, SecretAt, VAULT_WORDS,
-    Visibility, WholeVault,
+    AnyNamespace, Below, BelowAt, BindingNamed, InNamespace, NamespaceAt, OverBinding, OverScope, OwnSubject, Resource, ScopeNamed,
+    SecretAt, VAULT_WORDS, Visibility, WholeVault,
 };
+pub use stream::Streaming;
 pub use watch::Watching;
 
 use crate::access::{CurrentPolicy, Decision};
@@ -159,7 +162,7 @@ impl Gate {
             (true, Decision::Deny) => Refusal::Absent,
             (true, Decision::Allow(action, rule)) => {
                 let record = Record::new(call, resource.name(), action, rule);
-                if let Some(refusal) = Self::unmet(call, action, needs.nature, resource.requires_post_quantum(&question)) {
+                if let Some(refusal) = Self::unmet(call, action, needs, resource.requires_post_quantum(&question)) {
                     return Err(denied(record, refusal));
                 }
                 let permit = Permit::new(call, action, question.now, resource.grant(&question, needs.any_of));
@@ -170,11 +173,11 @@ impl Gate {
     }
 
     /// What an allowed call must bring along and does not.
-    fn unmet<E>(call: &Call, action: Action, nature: Nature, requires_post_quantum: bool) -> Option<Refusal<E>> {
+    fn unmet<E>(call: &Call, action: Action, needs: Needs, requires_post_quantum: bool) -> Option<Refusal<E>> {
         if requires_post_quantum && !call.peer.post_quantum {
             return Some(Refusal::PostQuantumRequired);
         }
-        if action == Action::Administer && nature == Nature::Change && call.peer.principal.class != Class::Operator {
+        if needs.people_only && call.peer.principal.class != Class::Operator {
             return Some(Refusal::PeopleOnly);
         }
         let must_say_why = action == Action::Reveal && call.peer.principal.class == Class::Operator;
@@ -219,15 +222,16 @@ impl Gate {
     ///
     /// # Errors
     /// [`Refusal::Unaudited`] or [`Refusal::Failed`].
-    pub async fn run_own<T, E, F, O>(&self, work: &'static str, action: Action, at: SecretAt, operation: O) -> Result<T, Refusal<E>>
+    pub async fn run_own<S, T, E, F, O>(&self, work: &'static str, action: Action, at: S, operation: O) -> Result<T, Refusal<E>>
     where
+        S: OwnSubject,
         E: Failure,
         F: Future<Output = Result<Unreleased<T>, E>>,
-        O: FnOnce(Permit<SecretAt>) -> F,
+        O: FnOnce(Permit<S::Granted>) -> F,
     {
         let record = Record::own(work, at.name(), action);
         let intent = self.audit.append(record.intent()).await.map_err(Refusal::Unaudited)?.sequence;
-        let answer = operation(Permit::own(action, self.clock.now(), at).with_intent(Some(intent))).await;
+        let answer = operation(Permit::own(action, self.clock.now(), at.grant()).with_intent(Some(intent))).await;
         let _ = self.audit.enqueue(record.outcome(&answer, Some(intent)));
         answer.map(Unreleased::release).map_err(Refusal::Failed)
     }

@@ -25,6 +25,8 @@ pub struct Needs {
     /// Whether it fails when it cannot be recorded. Only the two calls that a faulty audit log itself calls for, and by
     /// which no secret leaves, go on without.
     pub must_be_on_record: bool,
+    /// Whether people alone may do it.
+    pub people_only: bool,
 }
 
 impl Needs {
@@ -36,7 +38,12 @@ impl Needs {
 }
 
 const fn any_of(actions: &[Action], nature: Nature) -> Needs {
-    Needs { any_of: ActionSet::of(actions), nature, while_sealed: false, must_be_on_record: true }
+    Needs { any_of: ActionSet::of(actions), nature, while_sealed: false, must_be_on_record: true, people_only: false }
+}
+
+/// What only people do: it decides what others may do or what keys there are.
+const fn people(actions: &[Action]) -> Needs {
+    Needs { people_only: true, ..any_of(actions, Nature::Change) }
 }
 
 /// The table.
@@ -52,15 +59,29 @@ pub const fn needs(method: Method) -> Needs {
         M::DestroySecret | M::RestoreSecret | M::PurgeSecret => any_of(&[Action::Destroy], Change),
         // Who may do anything in a namespace may know that it exists.
         M::DescribeNamespace | M::ListNamespaces => any_of(Action::ALL, Read),
-        M::CreateNamespace => any_of(&[Action::Administer], Change),
-        M::CreateRole | M::UpdateRole | M::DeleteRole | M::CreateBinding | M::DeleteBinding => any_of(&[Action::Administer], Change),
+        M::CreateNamespace => people(&[Action::Administer]),
+        M::CreateRole | M::UpdateRole | M::DeleteRole | M::CreateBinding | M::ConfirmBinding | M::DeleteBinding => {
+            people(&[Action::Administer])
+        }
         M::DescribeRole | M::ListRoles | M::ListBindings => any_of(&[Action::Administer, Action::Audit], Read),
-        M::RotateKey => any_of(&[Action::Rotate], Change),
-        M::ListKeys => any_of(&[Action::Rotate], Read),
+        M::RotateKey | M::StartRewrap | M::PauseRewrap | M::ResumeRewrap => any_of(&[Action::Rotate], Change),
+        M::ListKeys | M::ListRewraps | M::WatchRewrap | M::GetKeyStatement => any_of(&[Action::Rotate], Read),
+        M::DisableKey | M::EnableKey | M::RetireKey | M::CancelKeyRetirement => people(&[Action::Rotate]),
+        M::CreateProposal | M::CarryOutProposal => people(&[Action::Rotate]),
+        M::ApproveProposal => people(&[Action::Approve]),
+        M::WithdrawProposal => people(&[Action::Rotate, Action::Approve]),
+        // Whoever is asked for a share may know what for.
+        M::DescribeProposal | M::ListProposals | M::ListSlots => {
+            any_of(&[Action::Rotate, Action::Approve, Action::Audit, Action::Operate], Read)
+        }
+        M::TestSlot | M::PresentSecret => people(&[Action::Operate, Action::Rotate]),
         M::ListAuditEntries => any_of(&[Action::Audit], Read),
+        // Who takes a backup reads no value: it is encrypted to others.
+        M::CreateBackup => any_of(&[Action::Operate], Change),
+        M::ListBackups | M::ListRecoveryRecipients => any_of(&[Action::Operate, Action::Audit], Read),
         M::GetStatus => Needs { while_sealed: true, must_be_on_record: false, ..any_of(&[Action::Operate], Read) },
         M::Seal => Needs { while_sealed: true, must_be_on_record: false, ..any_of(&[Action::Operate], Change) },
-        M::Unseal => Needs { while_sealed: true, ..any_of(&[Action::Operate], Change) },
+        M::Unseal | M::ForgetShares => Needs { while_sealed: true, ..any_of(&[Action::Operate], Change) },
     }
 }
 

@@ -76,6 +76,16 @@ impl Record {
         draft
     }
 
+    /// The end of a stream whose intent has the number `intent`.
+    pub(super) fn streamed(self, intent: u64, outcome: &'static str, detail: &[(&'static str, String)]) -> Draft {
+        let mut draft = detail.iter().fold(self.draft, |draft, (key, value)| draft.with(key, value));
+        draft.event = Event::Outcome;
+        draft.importance = Importance::Always;
+        draft.intent = Some(intent);
+        draft.outcome = Some(outcome);
+        draft
+    }
+
     pub(super) fn outcome<T, E: Failure>(self, answer: &Result<Unreleased<T>, E>, intent: Option<u64>) -> Draft {
         let mut draft = self.draft;
         draft.event = Event::Outcome;
@@ -119,7 +129,7 @@ fn with_answer<T, E: Failure>(mut draft: Draft, answer: &Result<Unreleased<T>, E
         }
         Err(error) => {
             draft.outcome = Some(error.word());
-            draft
+            error.detail().into_iter().fold(draft, |draft, (key, value)| draft.with(key, value))
         }
     }
 }

@@ -7,6 +7,11 @@ use crate::model::Action;
 pub trait Failure: Send + 'static {
     /// One word for the audit entry, e.g. `conflict`.
     fn word(&self) -> &'static str;
+
+    /// More for the audit entry: never a value or anything derived from one.
+    fn detail(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
 }
 
 /// Why a call got no answer.

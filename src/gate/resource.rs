@@ -97,10 +97,58 @@ pub struct SecretAt {
     pub name: SecretName,
 }
 
-impl SecretAt {
-    pub(super) fn name(&self) -> audit::Resource {
+/// What the vault's own work can be about: it was found in a row, so no name is resolved and nothing is decided.
+pub trait OwnSubject: Send {
+    /// What a permit for it holds.
+    type Granted;
+
+    /// Its name in the audit entry.
+    fn name(&self) -> audit::Resource;
+    /// What the permit holds.
+    fn grant(self) -> Self::Granted;
+}
+
+impl OwnSubject for SecretAt {
+    type Granted = Self;
+
+    fn name(&self) -> audit::Resource {
         audit::Resource::secret(&self.name)
     }
+
+    fn grant(self) -> Self {
+        self
+    }
+}
+
+/// A namespace that the vault's own work is about.
+#[derive(Debug, Clone)]
+pub struct NamespaceAt {
+    /// Its id.
+    pub id: NamespaceId,
+    /// Its name.
+    pub name: NamespaceName,
+}
+
+impl OwnSubject for NamespaceAt {
+    type Granted = NamespaceId;
+
+    fn name(&self) -> audit::Resource {
+        audit::Resource::namespace(&self.name)
+    }
+
+    fn grant(self) -> NamespaceId {
+        self.id
+    }
+}
+
+impl OwnSubject for WholeVault {
+    type Granted = ();
+
+    fn name(&self) -> audit::Resource {
+        audit::Resource::word(self.0)
+    }
+
+    fn grant(self) {}
 }
 
 impl Resource for SecretName {

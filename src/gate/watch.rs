@@ -5,13 +5,13 @@ use std::future::Future;
 use std::sync::Arc;
 
 use super::record::Record;
-use super::{Admitted, Below, BelowAt, Call, Failure, Gate, Permit, Refusal, Unreleased};
+use super::{Admitted, Below, Call, Failure, Gate, Permit, Refusal, Resource, Unreleased};
 
 /// A watch under way. When it is dropped, its end is recorded and counted.
-pub struct Watching {
+pub struct Watching<R: Resource + Clone = Below> {
     gate: Arc<Gate>,
     call: Call,
-    below: Below,
+    resource: R,
     record: Record,
     begun: u64,
     told: u64,
@@ -23,29 +23,30 @@ impl Gate {
     ///
     /// # Errors
     /// Each [`Refusal`]; then nothing was released.
-    pub async fn watch<T, E, F, O>(self: &Arc<Self>, call: Call, below: Below, operation: O) -> Result<(Watching, T), Refusal<E>>
+    pub async fn watch<R, T, E, F, O>(self: &Arc<Self>, call: Call, resource: R, operation: O) -> Result<(Watching<R>, T), Refusal<E>>
     where
+        R: Resource + Clone,
         E: Failure,
         F: Future<Output = Result<Unreleased<T>, E>>,
-        O: FnOnce(Permit<BelowAt>) -> F,
+        O: FnOnce(Permit<R::Granted>) -> F,
     {
-        let Admitted { permit, record, .. } = self.admit(call.clone(), below.clone()).await?;
+        let Admitted { permit, record, .. } = self.admit(call.clone(), resource.clone()).await?;
         let answer = operation(permit).await;
         let written = self.audit.append(record.clone().read(&answer)).await.map_err(Refusal::Unaudited)?;
         let begun = answer.map(Unreleased::release).map_err(Refusal::Failed)?;
         self.watches.begin();
-        let watching = Watching { gate: self.clone(), call, below, record, begun: written.sequence, told: 0, why: "interrupted" };
+        let watching = Watching { gate: self.clone(), call, resource, record, begun: written.sequence, told: 0, why: "interrupted" };
         Ok((watching, begun))
     }
 }
 
-impl Watching {
+impl<R: Resource + Clone> Watching<R> {
     /// A permit for what the caller may see now.
     ///
     /// # Errors
     /// [`Refusal::Sealed`], or nothing of it any more: the watch is to end.
-    pub fn permit<E: Failure>(&self) -> Result<Permit<BelowAt>, Refusal<E>> {
-        self.gate.decide(&self.call, self.below.clone()).map(|admitted| admitted.permit).map_err(|denied| denied.refusal)
+    pub fn permit<E: Failure>(&self) -> Result<Permit<R::Granted>, Refusal<E>> {
+        self.gate.decide(&self.call, self.resource.clone()).map(|admitted| admitted.permit).map_err(|denied| denied.refusal)
     }
 
     /// What is told; counted for the entry of the end.
@@ -55,13 +56,19 @@ impl Watching {
         told
     }
 
+    /// One thing that is told; counted likewise.
+    pub fn release_one<T>(&mut self, told: Unreleased<T>) -> T {
+        self.told += 1;
+        told.release()
+    }
+
     /// Ends it; `why` stands in the entry.
     pub fn end(mut self, why: &'static str) {
         self.why = why;
     }
 }
 
-impl Drop for Watching {
+impl<R: Resource + Clone> Drop for Watching<R> {
     fn drop(&mut self) {
         self.gate.watches.end(self.why);
         // As an outcome it rides the next group; there is nobody left to refuse if it cannot.

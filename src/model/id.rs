@@ -64,6 +64,8 @@ ids! {
     SlotId,
     /// One binding of a role to a principal.
     BindingId,
+    /// One proposal: what somebody wants to be done, for another person to confirm.
+    ProposalId,
 }
 
 #[cfg(test)]

@@ -64,6 +64,18 @@ pub const DEFAULT_VERSIONS_KEPT: u32 = 10;
 /// Most versions that a namespace may tell its secrets to keep.
 pub const VERSIONS_KEPT: u32 = 1_000;
 
+/// How long a key version encrypts when its namespace says nothing. NIST SP 800-57 part 1 revision 5, section 5.3.6, table 1,
+/// allows a symmetric key-wrapping key two years of use by its originator; this is half of that.
+pub const DEFAULT_CRYPTOPERIOD_S: u64 = 365 * 24 * 3600;
+/// The shortest that it may be told.
+pub const CRYPTOPERIOD_MIN_S: u64 = 24 * 3600;
+/// The longest.
+pub const CRYPTOPERIOD_MAX_S: u64 = 10 * 365 * 24 * 3600;
+/// Rows that a rewrap does in a second when nobody says otherwise: it leaves the most part of a processor to reads.
+pub const DEFAULT_REWRAP_RATE_PER_S: u32 = 20_000;
+/// The most that it may be told.
+pub const REWRAP_RATE_PER_S: u32 = 1_000_000;
+
 /// Recovery window of a destroyed secret when its namespace names no other.
 pub const DEFAULT_RECOVERY_WINDOW_S: u64 = 7 * 24 * 3600;
 /// Longest recovery window.

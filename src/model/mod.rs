@@ -5,7 +5,7 @@
 //! | `bytes` | [`SecretBytes`]: a value that wipes itself and does not show itself |
 //! | `causes` | [`with_causes`]: an error in words |
 //! | `id` | [`VaultId`], [`NamespaceId`], [`SecretId`], …: 16 random bytes each |
-//! | `name` | [`NamespaceName`], [`SecretPath`], [`SecretName`], [`PathPattern`], [`RoleName`] |
+//! | `name` | [`NamespaceName`], [`SecretPath`], [`SecretName`], [`PathPattern`], [`RoleName`], [`HsmName`] |
 //! | `principal` | [`SpiffeId`], [`TrustDomain`], [`Class`], [`Principal`] |
 //! | `private` | [`is_private`]: who may read a private key |
 //! | `action` | [`Action`]: the one closed list of what can be done |
@@ -36,9 +36,9 @@ pub use bytes::SecretBytes;
 pub use causes::with_causes;
 pub use clock::{Clock, ClockWatch, FlooredClock, SystemClock, Timestamp};
 pub use effort::Effort;
-pub use id::{BindingId, NamespaceId, SecretId, SlotId, VaultId};
+pub use id::{BindingId, NamespaceId, ProposalId, SecretId, SlotId, VaultId};
 pub use kind::{Environment, SecretKind};
-pub use name::{NamespaceName, PathPattern, RoleName, SecretName, SecretPath};
+pub use name::{HsmName, NamespaceName, PathPattern, RoleName, SecretName, SecretPath};
 pub use principal::{Class, Principal, SpiffeId, TrustDomain};
 pub use private::is_private;
 pub use text::{Text, looks_like_token};

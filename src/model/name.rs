@@ -16,6 +16,10 @@ pub struct NamespaceName(String);
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RoleName(String);
 
+/// The name that the configuration gives an HSM: spelled as a namespace is.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct HsmName(String);
+
 /// The path of a secret inside its namespace: 1 to 8 segments of 1 to 128 bytes, in NFC, without empty, `.`, `..`,
 /// control, invisible or wildcard characters.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -161,6 +165,14 @@ impl FromStr for RoleName {
     }
 }
 
+impl FromStr for HsmName {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        checked_plain(text).map(Self)
+    }
+}
+
 impl FromStr for SecretPath {
     type Err = Invalid;
 
@@ -224,6 +236,12 @@ impl fmt::Display for RoleName {
     }
 }
 
+impl fmt::Display for HsmName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 impl fmt::Display for SecretPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -263,7 +281,7 @@ macro_rules! debug_as_display {
     )+};
 }
 
-debug_as_display!(NamespaceName, RoleName, SecretPath, SecretName, PathPattern);
+debug_as_display!(NamespaceName, RoleName, HsmName, SecretPath, SecretName, PathPattern);
 
 #[cfg(test)]
 mod tests {

@@ -66,6 +66,7 @@ impl Collector for Figures {
         self.server(&mut to)?;
         self.audit(&mut to)?;
         self.store(&mut to)?;
+        self.keys(&mut to)?;
         self.tls(&mut to)
     }
 }
@@ -103,6 +104,16 @@ impl Figures {
         to.gauge("store_bytes", "Bytes of the store on disk, deleted rows included", status.size_on_disk_bytes as f64)?;
         to.counter("store_commits", "Changes on disk, over all time", status.durable.number() as f64)?;
         free(to, "store_free_bytes", "Free room on the store's disk", &self.0.folders[0])
+    }
+
+    /// Totals: a line for each of 10,000 namespaces would be more than anybody reads. Nothing while the vault is sealed.
+    fn keys(&self, to: &mut Writer<'_>) -> fmt::Result {
+        let Some(keys) = self.0.vault.key_figures() else { return Ok(()) };
+        to.gauge("keys_over_age", "Namespaces whose active key is older than its cryptoperiod", count(keys.over_age))?;
+        to.gauge("key_oldest_active_age_seconds", "Age of the oldest active key", keys.oldest_active.as_secs_f64())?;
+        let states: [(Labels<'_>, f64); 2] = [(&[("state", "running")], count(keys.running)), (&[("state", "paused")], count(keys.paused))];
+        to.family("rewraps", "Rewraps that have not ended, by state", MetricType::Gauge, &states)?;
+        to.counter("rewrapped_rows", "Rows that were put under another key, since the vault was opened", keys.rewrapped as f64)
     }
 
     fn tls(&self, to: &mut Writer<'_>) -> fmt::Result {

@@ -150,6 +150,12 @@ impl Issued {
         Zeroizing::new(self.key.serialize_pem())
     }
 
+    /// The public key in PEM, as clients pin it.
+    #[must_use]
+    pub fn public_key_pem(&self) -> String {
+        self.key.public_key_pem()
+    }
+
     /// The serial number: 32 lowercase hex digits.
     #[must_use]
     pub fn serial(&self) -> String {

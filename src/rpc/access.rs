@@ -147,6 +147,20 @@ impl AccessService for Access {
         Ok(Response::new(api::CreateBindingResponse { binding: Some(show::binding(bound.await?)) }))
     }
 
+    async fn confirm_binding(&self, request: Request<api::ConfirmBindingRequest>) -> Result<Response<api::ConfirmBindingResponse>, Status> {
+        let (call, id) = self
+            .door
+            .understand(Method::ConfirmBinding, request, |message, call| {
+                reason(call, &message.reason)?;
+                let id = parsed(&message.binding_id, "binding_id")?;
+                call.detail = vec![("binding", message.binding_id)];
+                Ok(BindingNamed(id))
+            })
+            .await?;
+        let confirmed = self.door.run(call, id, |vault, permit| async move { vault.open()?.confirm_binding(permit).await });
+        Ok(Response::new(api::ConfirmBindingResponse { binding: Some(show::binding(confirmed.await?)) }))
+    }
+
     async fn delete_binding(&self, request: Request<api::DeleteBindingRequest>) -> Result<Response<api::DeleteBindingResponse>, Status> {
         let (call, id) = self
             .door

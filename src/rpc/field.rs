@@ -7,8 +7,8 @@ use prost_types::Timestamp as WireTimestamp;
 
 use crate::api;
 use crate::gate::Call;
-use crate::model::{Invalid, NamespaceName, SecretPath, Text, Timestamp, limits};
-use crate::vault::{Expiry, TokenDetails};
+use crate::model::{Invalid, NamespaceName, SecretBytes, SecretPath, Text, Timestamp, limits};
+use crate::vault::{Expiry, SlotSecret, TokenDetails};
 
 /// A field that makes no sense.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +80,17 @@ pub(super) fn expiry(expire_time: Option<&WireTimestamp>, never_expires: bool) -
         (Some(time), false) => Ok(Expiry::At(time)),
         (None, true) => Ok(Expiry::Never),
         (None, false) => Ok(Expiry::Unchanged),
+    }
+}
+
+/// What somebody knows or holds of a slot: one of the two.
+pub(super) fn slot_secret(passphrase: Vec<u8>, share: Vec<u8>) -> Result<SlotSecret, Fault> {
+    let (passphrase, share) = (SecretBytes::new(passphrase), SecretBytes::new(share));
+    match (passphrase.is_empty(), share.is_empty()) {
+        (false, true) => Ok(SlotSecret::Passphrase(passphrase)),
+        (true, false) => Ok(SlotSecret::Share(share)),
+        (true, true) => Err(Fault { field: "passphrase", why: "give a passphrase or a share" }),
+        (false, false) => Err(Fault { field: "share", why: "contradicts passphrase: give one of them" }),
     }
 }
 

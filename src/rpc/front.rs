@@ -154,8 +154,8 @@ where
 /// How long the answer of a call holds its places.
 fn held(method: Option<Method>, places: Option<Places>) -> Held {
     match (method, places) {
-        // A watch has places of its own.
-        (Some(Method::WatchSecrets), _) | (_, None) => Held::Free,
+        // A watch and a backup have places of their own.
+        (Some(Method::WatchSecrets | Method::WatchRewrap | Method::CreateBackup), _) | (_, None) => Held::Free,
         (Some(_), Some(places)) => Held::UntilWritten(places),
         // Of health and reflection, some answers are streams.
         (None, Some(places)) => Held::UntilEnd(places.of_principal),

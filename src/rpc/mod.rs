@@ -9,13 +9,17 @@
 mod access;
 mod answer;
 mod audit;
+mod backups;
 mod batch;
 mod bill;
+mod ceremonies;
 mod door;
 mod field;
 mod front;
 mod keys;
 mod namespaces;
+mod proposals;
+mod rewrap;
 mod seal;
 mod secrets;
 mod show;
@@ -31,8 +35,11 @@ use tonic::service::Routes;
 
 use crate::api::access_service_server::AccessServiceServer;
 use crate::api::audit_service_server::AuditServiceServer;
+use crate::api::backup_service_server::BackupServiceServer;
+use crate::api::ceremony_service_server::CeremonyServiceServer;
 use crate::api::key_service_server::KeyServiceServer;
 use crate::api::namespace_service_server::NamespaceServiceServer;
+use crate::api::proposal_service_server::ProposalServiceServer;
 use crate::api::seal_service_server::SealServiceServer;
 use crate::audit::AuditLog;
 use crate::gate::Gate;
@@ -71,7 +78,7 @@ pub struct Services {
     pub calls: Calls,
     /// Where they get their spans.
     pub traces: Traces,
-    /// Watches at once.
+    /// Watches of secrets at once, and as many of rewraps.
     pub watches_max: usize,
     /// How often a watch that has nothing to tell says so.
     pub watch_heartbeat: Duration,
@@ -93,7 +100,10 @@ pub fn routes(services: &Services) -> Routes {
     let door = Door::new(services);
     Routes::new(bounded!(services, NamespaceServiceServer, namespaces::Namespaces::new(door.clone())))
         .add_service(bounded!(services, AccessServiceServer, access::Access::new(door.clone())))
-        .add_service(bounded!(services, KeyServiceServer, keys::Keys::new(door.clone())))
+        .add_service(bounded!(services, KeyServiceServer, keys::Keys::new(door.clone(), watch::Watches::new(services))))
+        .add_service(bounded!(services, ProposalServiceServer, proposals::Proposals::new(door.clone())))
+        .add_service(bounded!(services, CeremonyServiceServer, ceremonies::Ceremonies::new(door.clone(), services.clock.clone())))
         .add_service(bounded!(services, AuditServiceServer, audit::Audit::new(door.clone(), services.audit_folder.clone())))
+        .add_service(bounded!(services, BackupServiceServer, backups::Backups::new(door.clone(), services.clone())))
         .add_service(bounded!(services, SealServiceServer, seal::Seal::new(door, services.clone())))
 }

@@ -40,15 +40,21 @@ fn limits(wire: Option<&api::NamespaceLimits>) -> Result<NamespaceLimits, Fault>
         versions_kept: or(wire.versions_kept, default.versions_kept),
         recovery_window: wire.recovery_window.as_ref().map_or(Ok(default.recovery_window), recovery_window)?,
         require_post_quantum: wire.require_post_quantum,
+        cryptoperiod: wire.cryptoperiod.as_ref().map_or(Ok(default.cryptoperiod), cryptoperiod)?,
+        auto_rotate: wire.auto_rotate,
     })
 }
 
 fn recovery_window(wire: &prost_types::Duration) -> Result<Duration, Fault> {
-    let fault = Fault { field: "limits.recovery_window", why: "must be whole seconds, 1 second to 365 days" };
-    match u64::try_from(wire.seconds) {
-        Ok(seconds) if wire.nanos == 0 => Ok(Duration::from_secs(seconds)),
-        _ => Err(fault),
-    }
+    whole_seconds(wire).ok_or(Fault { field: "limits.recovery_window", why: "must be whole seconds, 1 second to 365 days" })
+}
+
+fn cryptoperiod(wire: &prost_types::Duration) -> Result<Duration, Fault> {
+    whole_seconds(wire).ok_or(Fault { field: "limits.cryptoperiod", why: "must be whole seconds, 1 day to 10 years" })
+}
+
+fn whole_seconds(wire: &prost_types::Duration) -> Option<Duration> {
+    u64::try_from(wire.seconds).ok().filter(|_| wire.nanos == 0).map(Duration::from_secs)
 }
 
 #[tonic::async_trait]

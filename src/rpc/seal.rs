@@ -4,13 +4,14 @@ use tonic::{Request, Response, Status};
 
 use super::Services;
 use super::door::Door;
-use super::field::reason;
+use super::field::{reason, slot_secret};
 use super::show;
 use crate::api::seal_service_server::SealService;
 use crate::api::{self, Method, SealState};
 use crate::gate::{Unreleased, WholeVault};
 use crate::memory;
-use crate::model::{SecretBytes, Timestamp};
+use crate::model::Timestamp;
+use crate::vault::{QuorumProgress, Unsealing};
 use crate::{audit, storage};
 
 const VAULT: WholeVault = WholeVault::VAULT;
@@ -75,6 +76,19 @@ fn status(services: &Services, started: Timestamp) -> api::GetStatusResponse {
         key_memory: memory::backing().word().to_owned(),
         memory_protected: services.hardening.complete(),
         clock: Some(clock),
+        quorums: services.vault.unsealing().into_iter().map(|progress| quorum(progress, services.clock.now())).collect(),
+        automatic_unseal: services.vault.waiting().map(|waiting| unhealthy(waiting.why.clone(), Some(waiting.since))),
+    }
+}
+
+/// How far a slot's shares have come, in the words of the wire.
+pub(super) fn quorum(progress: QuorumProgress, now: Timestamp) -> api::QuorumProgress {
+    api::QuorumProgress {
+        slot_id: progress.slot.to_string(),
+        threshold: progress.threshold.into(),
+        shares: progress.shares.into(),
+        given: progress.given.into(),
+        forget_time: Some(show::time(now.plus(progress.forgotten_in))),
     }
 }
 
@@ -88,10 +102,21 @@ impl SealService for Seal {
     }
 
     async fn unseal(&self, request: Request<api::UnsealRequest>) -> Result<Response<api::UnsealResponse>, Status> {
-        let (call, passphrase) =
-            self.door.understand(Method::Unseal, request, |message, _| Ok(SecretBytes::new(message.passphrase))).await?;
-        let opened = self.door.run(call, VAULT, |vault, permit| async move { vault.unseal(permit, passphrase).await });
-        Ok(Response::new(api::UnsealResponse { vault_id: opened.await?.to_string() }))
+        let (call, secret) =
+            self.door.understand(Method::Unseal, request, |message, _| slot_secret(message.passphrase, message.share)).await?;
+        let unsealing = self.door.run(call, VAULT, |vault, permit| async move { vault.unseal(permit, secret).await }).await?;
+        let (seal_state, progress) = match unsealing {
+            Unsealing::Open(_) => (SealState::Open, None),
+            Unsealing::Waiting(progress) => (SealState::Sealed, Some(quorum(progress, self.services.clock.now()))),
+        };
+        let vault_id = self.services.vault.pins().vault_id.to_string();
+        Ok(Response::new(api::UnsealResponse { vault_id, seal_state: seal_state.into(), quorum: progress }))
+    }
+
+    async fn forget_shares(&self, request: Request<api::ForgetSharesRequest>) -> Result<Response<api::ForgetSharesResponse>, Status> {
+        let (call, ()) = self.door.understand(Method::ForgetShares, request, |message, call| reason(call, &message.reason)).await?;
+        let forgotten = self.door.run(call, VAULT, |vault, permit| async move { Ok(vault.forget_shares(permit)) }).await?;
+        Ok(Response::new(api::ForgetSharesResponse { forgotten: u32::try_from(forgotten).expect("8 slots of 16 shares at most") }))
     }
 
     async fn seal(&self, request: Request<api::SealRequest>) -> Result<Response<api::SealResponse>, Status> {

@@ -1,11 +1,16 @@
 //! Answers in the words of the wire.
 
+use std::time::Duration;
+
 use prost_types::{Duration as WireDuration, Timestamp as WireTimestamp};
 
 use crate::access::{self, Scope};
 use crate::crypto::KeyState;
 use crate::model::{Action, Environment, SecretKind, Timestamp};
-use crate::vault::{ALGORITHM, BindingInfo, KeyInfo, NamespaceInfo, RoleInfo, SecretInfo, ShownState, TokenDetails, VersionInfo};
+use crate::vault::{
+    ALGORITHM, BackupInfo, BindingInfo, KeyInfo, NamespaceInfo, RecipientInfo, RewrapInfo, RewrapStatus, RoleInfo, SecretInfo, ShownState,
+    TokenDetails, VersionInfo,
+};
 use crate::{api, audit};
 
 pub(super) fn time(time: Timestamp) -> WireTimestamp {
@@ -69,7 +74,6 @@ pub(super) fn namespace(info: NamespaceInfo) -> api::Namespace {
         Environment::Stage => api::Environment::Stage,
         Environment::Production => api::Environment::Production,
     };
-    let recovery_window_s = i64::try_from(info.limits.recovery_window.as_secs()).expect("at most a year");
     api::Namespace {
         name: info.name.to_string(),
         namespace_id: info.id.to_string(),
@@ -77,8 +81,10 @@ pub(super) fn namespace(info: NamespaceInfo) -> api::Namespace {
         limits: Some(api::NamespaceLimits {
             payload_max_bytes: info.limits.payload_max_bytes,
             versions_kept: info.limits.versions_kept,
-            recovery_window: Some(WireDuration { seconds: recovery_window_s, nanos: 0 }),
+            recovery_window: Some(whole_seconds(info.limits.recovery_window)),
             require_post_quantum: info.limits.require_post_quantum,
+            cryptoperiod: Some(whole_seconds(info.limits.cryptoperiod)),
+            auto_rotate: info.limits.auto_rotate,
         }),
         create_time: Some(time(info.created)),
         created_by: info.created_by,
@@ -99,6 +105,43 @@ pub(super) fn key(info: KeyInfo) -> api::Key {
         state: state.into(),
         algorithm: ALGORITHM.to_owned(),
         create_time: Some(time(info.created)),
+        destroy_time: match info.state {
+            KeyState::Scheduled(due) => Some(time(due)),
+            KeyState::Active | KeyState::DecryptOnly | KeyState::Disabled | KeyState::Destroyed => None,
+        },
+        rows: info.rows.map(|(rows, _)| rows),
+        rows_time: info.rows.map(|(_, counted)| time(counted)),
+        rewrap_time: info.rewrapped.map(time),
+        cryptoperiod: Some(whole_seconds(info.cryptoperiod)),
+        over_age: info.over_age,
+    }
+}
+
+fn whole_seconds(duration: Duration) -> WireDuration {
+    WireDuration { seconds: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX), nanos: 0 }
+}
+
+pub(super) fn rewrap(info: RewrapInfo) -> api::Rewrap {
+    let state = match info.status {
+        RewrapStatus::Running => api::RewrapState::Running,
+        RewrapStatus::Paused => api::RewrapState::Paused,
+        RewrapStatus::Done => api::RewrapState::Done,
+    };
+    api::Rewrap {
+        namespace: info.namespace.to_string(),
+        target_version: info.target_version,
+        reencrypt: info.reencrypt,
+        rate_per_s: info.rate_per_s,
+        state: state.into(),
+        total: info.total,
+        seen: info.seen,
+        rewrapped: info.rewrapped,
+        damaged: info.damaged,
+        start_time: Some(time(info.started)),
+        started_by: info.started_by,
+        end_time: info.finished.map(time),
+        rows_per_s: info.rows_per_s,
+        time_left: info.time_left.map(whole_seconds),
     }
 }
 
@@ -158,7 +201,25 @@ pub(super) fn binding(info: BindingInfo) -> api::Binding {
         created_by: info.binding.created_by.to_string(),
         create_time: Some(time(info.binding.created)),
         revision: info.revision,
+        suspended: info.binding.suspended.as_ref().map_or_else(String::new, ToString::to_string),
     }
+}
+
+pub(super) fn backup(info: BackupInfo) -> api::Backup {
+    api::Backup {
+        backup_id: hex::encode(info.id),
+        create_time: Some(time(info.created)),
+        expire_time: Some(time(info.expires)),
+        created_by: info.created_by,
+        policy_generation: info.policy_generation,
+        revision: info.revision,
+        recipients: info.recipients,
+    }
+}
+
+pub(super) fn recovery_recipient(info: RecipientInfo) -> api::RecoveryRecipient {
+    let enroll_time = Some(time(info.enrolled));
+    api::RecoveryRecipient { name: info.name, recipient: info.recipient.to_string(), enrolled_by: info.enrolled_by, enroll_time }
 }
 
 pub(super) fn entry(entry: audit::Entry) -> api::AuditEntry {

@@ -127,9 +127,20 @@ fn of_error(about: &About, error: &Error) -> Status {
         Error::NoRoom => Status::resource_exhausted("it did not fit into this answer, and was not opened: ask for it again"),
         Error::Behind => Status::out_of_range("what has changed since that revision is not held any more: list again, and watch from now"),
         Error::TooMany(what) => passing(Code::ResourceExhausted, &format!("too many {what} at this time: end some, or try again later")),
+        Error::SlotsMissing(_) | Error::RowsUnderKey(_) => Status::failed_precondition(error.to_string()),
+        Error::OwnProposal | Error::NotYours => Status::permission_denied(error.to_string()),
         Error::Policy(refused) => of_policy(*refused),
+        Error::Backup(_) => {
+            tracing::error!(
+                method = about.method.name(),
+                request_id = about.request_id(),
+                error = with_causes(error),
+                "a backup could not be made"
+            );
+            Status::internal("the backup could not be made: the server's log says why")
+        }
         Error::Unknown => Status::unknown("nobody knows whether the change happened: read it again"),
-        Error::Seal(refused) => of_seal(about, refused),
+        Error::Seal(refused) | Error::Quorum { why: refused, .. } => of_seal(about, refused),
         Error::Store(StoreError::Full(_)) => {
             tracing::error!(
                 method = about.method.name(),
@@ -178,9 +189,11 @@ fn of_policy(refused: ChangeRefused) -> Status {
         ChangeRefused::NotAdministrator | ChangeRefused::OwnRole | ChangeRefused::OwnBinding | ChangeRefused::SeparationOfDuties => {
             Status::permission_denied(text)
         }
-        ChangeRefused::BuiltIn | ChangeRefused::InUse | ChangeRefused::LastAdministrator | ChangeRefused::Full(_) => {
-            Status::failed_precondition(text)
-        }
+        ChangeRefused::BuiltIn
+        | ChangeRefused::InUse
+        | ChangeRefused::NotSuspended
+        | ChangeRefused::LastAdministrator
+        | ChangeRefused::Full(_) => Status::failed_precondition(text),
     }
 }
 
@@ -195,9 +208,12 @@ fn of_seal(about: &About, refused: &SealError) -> Status {
         }
         SealError::QuorumFailed => Status::permission_denied(refused.to_string()),
         SealError::NoSuchSlot(_) => Status::not_found(refused.to_string()),
-        SealError::TooManySlots | SealError::LastSlot | SealError::SlotUnaccounted(_) | SealError::SlotNamedTwice(_) => {
-            Status::failed_precondition(refused.to_string())
-        }
+        SealError::TooManySlots
+        | SealError::LastSlot
+        | SealError::SlotUnaccounted(_)
+        | SealError::SlotNamedTwice(_)
+        | SealError::TooFewShares { .. }
+        | SealError::Token(_) => Status::failed_precondition(refused.to_string()),
         SealError::Tampered | SealError::Malformed(_) | SealError::Parameters(_) | SealError::Random(_) | SealError::Crypto(_) => {
             tracing::error!(
                 method = about.method.name(),

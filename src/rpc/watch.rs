@@ -38,7 +38,7 @@ const SWEEP_PAUSE: Duration = Duration::from_millis(5);
 /// all the time, a watch would look all the time.
 const SWEEP_REST: u32 = 4;
 /// Heartbeats that a caller may leave unread before the watch ends.
-const PATIENCE: u32 = 2;
+pub(super) const PATIENCE: u32 = 2;
 
 /// What goes out.
 pub(super) type Stream = ReceiverStream<Result<api::WatchSecretsResponse, Status>>;
@@ -46,14 +46,14 @@ pub(super) type Stream = ReceiverStream<Result<api::WatchSecretsResponse, Status
 /// What all watches need.
 #[derive(Clone)]
 pub(super) struct Watches {
-    gate: Arc<Gate>,
-    vault: Arc<Vault>,
+    pub(super) gate: Arc<Gate>,
+    pub(super) vault: Arc<Vault>,
     clock: Arc<dyn Clock>,
-    places: Arc<Semaphore>,
+    pub(super) places: Arc<Semaphore>,
     /// One at a time looks through all rows for what will soon expire.
     sweeping: Arc<Semaphore>,
-    heartbeat: Duration,
-    ending: Receiver<bool>,
+    pub(super) heartbeat: Duration,
+    pub(super) ending: Receiver<bool>,
 }
 
 /// One of them.
@@ -73,10 +73,10 @@ struct Session {
 }
 
 /// A watch's places: among all, and among its principal's.
-type Places = (OwnedSemaphorePermit, OwnedSemaphorePermit);
+pub(super) type Places = (OwnedSemaphorePermit, OwnedSemaphorePermit);
 
 /// Why a watch ends.
-enum End {
+pub(super) enum End {
     Gone,
     ServerEnds,
     TooSlow,
@@ -250,7 +250,7 @@ impl Session {
 }
 
 /// What ends a watch from outside, whatever it is waiting for.
-async fn outer_end<T>(out: &Sender<T>, mut ending: Receiver<bool>, mut openings: Receiver<bool>) -> End {
+pub(super) async fn outer_end<T>(out: &Sender<T>, mut ending: Receiver<bool>, mut openings: Receiver<bool>) -> End {
     tokio::select! {
         () = out.closed() => End::Gone,
         // If the sender is gone, so is the server.
@@ -261,7 +261,7 @@ async fn outer_end<T>(out: &Sender<T>, mut ending: Receiver<bool>, mut openings:
 }
 
 impl End {
-    fn word(&self) -> &'static str {
+    pub(super) fn word(&self) -> &'static str {
         match self {
             Self::Gone => "gone",
             Self::ServerEnds => "server_ends",
@@ -270,7 +270,7 @@ impl End {
         }
     }
 
-    fn status(self, about: &About) -> Option<Status> {
+    pub(super) fn status(self, about: &About) -> Option<Status> {
         match self {
             Self::Gone => None,
             Self::ServerEnds => Some(ending()),

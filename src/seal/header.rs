@@ -14,7 +14,7 @@ use std::fmt;
 use ring::hmac;
 
 use super::slot::Slot;
-use super::{Argon2Parameters, OpenSlot, Passphrase, Quorum, SealError, Share, ShareError, SlotKind};
+use super::{Argon2Parameters, OpenSlot, Passphrase, Quorum, SealError, Share, ShareError, SlotKind, TokenError, TokenKey};
 use crate::crypto::codec::Reader;
 use crate::crypto::{Context, CryptoError, Key, QuorumSize, Random, WrappedKey, header_mac_key, unwrap_key, wrap_key};
 use crate::memory::leaving_no_trace;
@@ -58,6 +58,27 @@ pub struct Header {
     mac: [u8; MAC_BYTES],
 }
 
+/// A header that was just made, and what belongs to it.
+#[derive(Debug)]
+pub struct NewHeader {
+    /// The header.
+    pub header: Header,
+    /// The system key that it protects.
+    pub system_key: Key,
+    /// Its one slot, open.
+    pub open: OpenSlot,
+    /// The slot's shares, if it has any.
+    pub shares: Vec<Share>,
+}
+
+impl NewHeader {
+    fn over(vault: VaultId, slot: Slot, open: OpenSlot, system_key: Key, random: &dyn Random) -> Result<Self, SealError> {
+        let wrapped_system = wrap_key(&open.root, &Context::System { vault, epoch: 1 }, &system_key, random)?;
+        let header = Header { vault, epoch: 1, created: slot.created, slots: vec![slot], wrapped_system, mac: [0; MAC_BYTES] };
+        Ok(Self { header: header.authenticated_by(&open.root), system_key, open, shares: Vec::new() })
+    }
+}
+
 impl Header {
     /// A new vault's header with one passphrase slot, and the system key that it protects. Epoch 1.
     ///
@@ -70,11 +91,36 @@ impl Header {
         random: &dyn Random,
         now: Timestamp,
     ) -> Result<(Self, Key), SealError> {
+        Self::create_with_passphrase(vault, passphrase, parameters, random, now).map(|new| (new.header, new.system_key))
+    }
+
+    /// The same, with the slot open, for who adds another one at once.
+    ///
+    /// # Errors
+    /// As for [`Header::create`].
+    pub fn create_with_passphrase(
+        vault: VaultId,
+        passphrase: &Passphrase,
+        parameters: Argon2Parameters,
+        random: &dyn Random,
+        now: Timestamp,
+    ) -> Result<NewHeader, SealError> {
         let (root, system) = (Key::generate(random)?, Key::generate(random)?);
-        let slots = vec![Slot::for_passphrase(vault, &root, passphrase, parameters, random, now)?];
-        let wrapped_system = wrap_key(&root, &Context::System { vault, epoch: 1 }, &system, random)?;
-        let header = Self { vault, epoch: 1, created: now, slots, wrapped_system, mac: [0; MAC_BYTES] };
-        Ok((header.authenticated_by(&root), system))
+        let (slot, secret) = Slot::for_passphrase(vault, &root, passphrase, parameters, random, now)?;
+        let open = OpenSlot { id: slot.id, secret, root };
+        NewHeader::over(vault, slot, open, system, random)
+    }
+
+    /// A new vault's header with one quorum slot, whose shares are to be given to one person each and exist nowhere else. Epoch 1.
+    ///
+    /// # Errors
+    /// [`SealError::Random`].
+    pub fn create_with_quorum(vault: VaultId, size: QuorumSize, random: &dyn Random, now: Timestamp) -> Result<NewHeader, SealError> {
+        let (root, system) = (Key::generate(random)?, Key::generate(random)?);
+        let (slot, secret, shares) = Slot::for_quorum(vault, &root, size, random, now)?;
+        let open = OpenSlot { id: slot.id, secret, root };
+        let new = NewHeader::over(vault, slot, open, system, random)?;
+        Ok(NewHeader { shares, ..new })
     }
 
     /// The system key, for who knows the passphrase of a slot: [`Header::open`] and [`Header::system_key`] in one.
@@ -130,6 +176,23 @@ impl Header {
         let quorums = self.slots().filter(|info| matches!(info.kind, SlotKind::Quorum(_)));
         let slot = quorums.map(|info| info.id).find(|id| share.is_of_slot(*id)).ok_or(ShareError::OtherSlot)?;
         self.quorum(slot)
+    }
+
+    /// Opens this slot with the HSM that made it. Takes as long as the HSM does.
+    ///
+    /// # Errors
+    /// [`SealError::NoSuchSlot`]: there is none, or the slot is another key's; [`SealError::Token`]: the HSM did not do it, or answered
+    /// with other bytes; [`SealError::Tampered`].
+    pub async fn open_token(&self, slot: SlotId, token: &dyn TokenKey) -> Result<OpenSlot, SealError> {
+        let missing = SealError::NoSuchSlot(slot);
+        let slot = self.slots.iter().find(|candidate| candidate.id == slot).ok_or(missing)?;
+        let secret = slot.token_secret(self.vault, token).await?.ok_or(missing)?;
+        let root = slot.open(self.vault, &secret).map_err(|error| match error {
+            CryptoError::Refused => TokenError::WrongAnswer.into(),
+            other => SealError::from(other),
+        })?;
+        self.authenticate(&root)?;
+        Ok(OpenSlot { id: slot.id, secret, root })
     }
 
     /// The system key, for who has opened a slot.

@@ -5,13 +5,16 @@
 //! | `passphrase` | [`Passphrase`], [`Argon2Parameters`]: what a person knows, made into a key |
 //! | `share` | [`Share`]: what one of several people holds, and its text |
 //! | `quorum` | [`Quorum`]: collects shares until they open a slot |
+//! | `token` | [`TokenKey`]: what is asked of a key in an HSM |
 //! | `slot` | [`SlotKind`], one independent way to the root key; [`OpenSlot`], the proof of having opened one |
+//! | `slot_key` | [`SlotKey`]: what opens a slot, all at once |
 //! | `header` | [`Header`]: the store's one plaintext row, holding the slots and the wrapped system key |
 //! | `header/ceremony` | what who has opened a slot may change: slots, the root key, the system key |
 //!
 //! ```text
 //! passphrase ─Argon2id─┐
-//! shares ────combined──┴ slot secret ─opens─ root key ─checks─ the header's HMAC ─opens─ system key
+//! shares ────combined──┤
+//! ciphertext ───HSM────┴ slot secret ─opens─ root key ─checks─ the header's HMAC ─opens─ system key
 //! ```
 //!
 //! The root key is wiped as soon as the system key is open. Sealing is dropping the system key.
@@ -21,12 +24,18 @@ mod passphrase;
 mod quorum;
 mod share;
 mod slot;
+mod slot_key;
+mod token;
 
-pub use header::{HEADER_ROW_KEY, Header, ReplacedSystemKey, SlotInfo};
+pub use header::{HEADER_ROW_KEY, Header, NewHeader, ReplacedSystemKey, SlotInfo};
 pub use passphrase::{Argon2Parameters, Passphrase};
 pub use quorum::{Added, Quorum};
+#[cfg(test)]
+pub(crate) use share::forged_share;
 pub use share::{Share, ShareError};
 pub use slot::{OpenSlot, SlotKind};
+pub use slot_key::SlotKey;
+pub use token::{TOKEN_CIPHERTEXT_BYTES, TokenCiphertext, TokenError, TokenKey, TokenLabel, TokenLabels};
 
 pub use crate::crypto::QuorumSize;
 
@@ -51,9 +60,20 @@ pub enum SealError {
     /// As many shares as a slot needs, and it did not open: a wrong share, or a slot that was changed. All of them are forgotten.
     #[error("the shares do not open the slot: one of them is wrong, or the slot was changed; all are forgotten, so give them again")]
     QuorumFailed,
+    /// Fewer different shares than the slot needs.
+    #[error("{given} different shares were given, and the slot needs {needed}")]
+    TooFewShares {
+        /// How many there were.
+        given: usize,
+        /// How many it takes.
+        needed: u8,
+    },
     /// A share that is none, or belongs elsewhere.
     #[error(transparent)]
     Share(#[from] ShareError),
+    /// The HSM did not open its slot.
+    #[error(transparent)]
+    Token(#[from] TokenError),
     /// The header has no such slot, or one of another kind.
     #[error("there is no slot {0} of this kind")]
     NoSuchSlot(SlotId),

@@ -63,6 +63,18 @@ impl Argon2Parameters {
     /// The most that a header may demand: beyond it, a changed header could only keep the machine busy.
     const MOST: Self = Self { memory_kib: 2 * 1024 * 1024, passes: 32, lanes: 16 };
 
+    /// Memory of one try, in KiB.
+    #[must_use]
+    pub const fn memory_kib(self) -> u32 {
+        self.memory_kib
+    }
+
+    /// Passes over it.
+    #[must_use]
+    pub const fn passes(self) -> u32 {
+        self.passes
+    }
+
     /// The least that a header may demand: OWASP's, 19 MiB, 2 passes, 1 lane. For vaults that are thrown away: `dev` and tests.
     #[must_use]
     pub const fn for_throwaway() -> Self {

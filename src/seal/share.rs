@@ -136,6 +136,13 @@ impl Share {
     }
 }
 
+/// A share with the right ids and a value of its own: for tests of what happens with wrong ones.
+#[cfg(test)]
+pub(crate) fn forged_share(vault: VaultId, slot: SlotId, index: u8) -> String {
+    let share = Share::new(vault, slot, Point { index, value: Key::from_bytes(&mut [9; 32]) });
+    String::from_utf8(share.to_text().into_exposed()).expect("text")
+}
+
 impl fmt::Debug for Share {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Share").field("index", &self.point.index).finish_non_exhaustive()

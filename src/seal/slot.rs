@@ -1,9 +1,11 @@
 //! A slot: one independent way to the root key, as in LUKS. Each has an id, a kind with its parameters, and the root key wrapped
 //! under the secret that the kind leads to. Who opens one slot has the root key; a burnt slot is removed from the header.
 
-use super::{Argon2Parameters, Passphrase, SealError, Share};
+use subtle::ConstantTimeEq;
+
+use super::{Argon2Parameters, Passphrase, SealError, Share, TokenCiphertext, TokenError, TokenKey, TokenLabel, TokenLabels};
 use crate::crypto::codec::{Reader, put_length_prefixed};
-use crate::crypto::{Context, CryptoError, Key, QuorumSize, Random, WrappedKey, split_key, unwrap_key, wrap_key};
+use crate::crypto::{Context, CryptoError, Key, QuorumSize, Random, WrappedKey, split_key, token_context, unwrap_key, wrap_key};
 use crate::model::{Invalid, SlotId, Timestamp, VaultId};
 
 /// The kinds of slots. The type byte and the parameters are authenticated with the wrapped root key.
@@ -14,6 +16,8 @@ pub enum SlotKind {
     Passphrase(Argon2Parameters),
     /// Type byte 2: so many of so many shares of a random secret.
     Quorum(QuorumSize),
+    /// Type byte 3: a key in an HSM, through PKCS#11.
+    Token(TokenLabels),
 }
 
 impl SlotKind {
@@ -23,6 +27,7 @@ impl SlotKind {
         match self {
             Self::Passphrase(_) => "passphrase",
             Self::Quorum(_) => "quorum",
+            Self::Token(_) => "pkcs11",
         }
     }
 }
@@ -58,10 +63,11 @@ pub(super) struct Slot {
 enum Lock {
     Passphrase { cost: Argon2Parameters, salt: [u8; 32] },
     Quorum(QuorumSize),
+    Token { labels: TokenLabels, ciphertext: TokenCiphertext },
 }
 
 impl Slot {
-    /// A new passphrase slot for this root key.
+    /// A new passphrase slot for this root key, and its secret.
     pub(super) fn for_passphrase(
         vault: VaultId,
         root: &Key,
@@ -69,29 +75,53 @@ impl Slot {
         parameters: Argon2Parameters,
         random: &dyn Random,
         created: Timestamp,
-    ) -> Result<Self, SealError> {
+    ) -> Result<(Self, Key), SealError> {
         let (mut id, mut salt) = ([0; 16], [0; 32]);
         random.fill(&mut id)?;
         random.fill(&mut salt)?;
         let secret = parameters.derive(passphrase, &salt)?;
         let lock = Lock::Passphrase { cost: parameters, salt };
-        Self { id: SlotId::from_bytes(id), created, lock, wrapped_root: [0; _] }.rewrapped(vault, &secret, root, random)
+        let slot = Self { id: SlotId::from_bytes(id), created, lock, wrapped_root: [0; _] }.rewrapped(vault, &secret, root, random)?;
+        Ok((slot, secret))
     }
 
-    /// A new quorum slot for this root key, and the shares of its secret, which exist nowhere else.
+    /// A new quorum slot for this root key, its secret, and the shares of it, which exist nowhere else.
     pub(super) fn for_quorum(
         vault: VaultId,
         root: &Key,
         size: QuorumSize,
         random: &dyn Random,
         created: Timestamp,
-    ) -> Result<(Self, Vec<Share>), SealError> {
+    ) -> Result<(Self, Key, Vec<Share>), SealError> {
         let mut id = [0; 16];
         random.fill(&mut id)?;
         let (id, secret) = (SlotId::from_bytes(id), Key::generate(random)?);
         let shares = split_key(&secret, size, random)?.into_iter().map(|point| Share::new(vault, id, point)).collect();
         let slot = Self { id, created, lock: Lock::Quorum(size), wrapped_root: [0; _] }.rewrapped(vault, &secret, root, random)?;
-        Ok((slot, shares))
+        Ok((slot, secret, shares))
+    }
+
+    /// A new token slot for this root key. The HSM must give back at once what it was given, or there is no slot.
+    pub(super) async fn for_token(
+        vault: VaultId,
+        root: &Key,
+        token: &dyn TokenKey,
+        random: &dyn Random,
+        created: Timestamp,
+    ) -> Result<Self, SealError> {
+        let (mut id, mut iv) = ([0; 16], [0; 12]);
+        random.fill(&mut id)?;
+        random.fill(&mut iv)?;
+        let (id, secret) = (SlotId::from_bytes(id), Key::generate(random)?);
+        let context = token_context(vault, id);
+        let ciphertext = token.encrypt(iv, &context, &secret).await?;
+        let again = token.decrypt(&context, &ciphertext).await?;
+        let hidden = !ciphertext.bytes.windows(secret.expose().len()).any(|bytes| bytes == secret.expose());
+        if !hidden || !bool::from(again.expose().ct_eq(secret.expose())) {
+            return Err(TokenError::WrongAnswer.into());
+        }
+        let lock = Lock::Token { labels: token.labels(), ciphertext };
+        Self { id, created, lock, wrapped_root: [0; _] }.rewrapped(vault, &secret, root, random)
     }
 
     /// The same slot for another root key: whatever opened it opens it still.
@@ -104,6 +134,7 @@ impl Slot {
         match self.lock {
             Lock::Passphrase { cost, .. } => SlotKind::Passphrase(cost),
             Lock::Quorum(size) => SlotKind::Quorum(size),
+            Lock::Token { labels, .. } => SlotKind::Token(labels),
         }
     }
 
@@ -111,7 +142,17 @@ impl Slot {
     pub(super) fn secret(&self, passphrase: &Passphrase) -> Result<Option<Key>, SealError> {
         match &self.lock {
             Lock::Passphrase { cost, salt } => cost.derive(passphrase, salt).map(Some),
-            Lock::Quorum(_) => Ok(None),
+            Lock::Quorum(_) | Lock::Token { .. } => Ok(None),
+        }
+    }
+
+    /// What the HSM makes of this slot's ciphertext, right or wrong; nothing if the slot is of another kind or another key's.
+    pub(super) async fn token_secret(&self, vault: VaultId, token: &dyn TokenKey) -> Result<Option<Key>, SealError> {
+        match &self.lock {
+            Lock::Token { labels, ciphertext } if *labels == token.labels() => {
+                Ok(Some(token.decrypt(&token_context(vault, self.id), ciphertext).await?))
+            }
+            _ => Ok(None),
         }
     }
 
@@ -125,7 +166,7 @@ impl Slot {
         out.extend_from_slice(self.id.as_bytes());
         out.push(self.lock.type_byte());
         out.extend_from_slice(&self.created.unix_ms().to_be_bytes());
-        put_length_prefixed(out, &self.lock.parameters()).expect("parameters of a slot are 44 bytes at most");
+        put_length_prefixed(out, &self.lock.parameters()).expect("parameters of a slot are 160 bytes at most");
         out.extend_from_slice(&self.wrapped_root);
     }
 
@@ -146,14 +187,25 @@ impl Lock {
         match self {
             Self::Passphrase { .. } => 1,
             Self::Quorum(_) => 2,
+            Self::Token { .. } => 3,
         }
     }
 
-    /// A passphrase's: `memory in KiB u32 ‖ passes u32 ‖ lanes u32 ‖ salt 32`. A quorum's: `threshold u8 ‖ shares u8`.
+    /// A passphrase's: `memory in KiB u32 ‖ passes u32 ‖ lanes u32 ‖ salt 32`. A quorum's: `threshold u8 ‖ shares u8`. A token's:
+    /// `lp(token label) ‖ lp(key label) ‖ iv 12 ‖ ciphertext 48`.
     fn parameters(&self) -> Vec<u8> {
         match self {
             Self::Passphrase { cost, salt } => [&cost.encode()[..], salt].concat(),
             Self::Quorum(size) => vec![size.threshold(), size.shares()],
+            Self::Token { labels, ciphertext } => {
+                let mut out = Vec::new();
+                for label in [labels.token.as_str(), labels.key.as_str()] {
+                    put_length_prefixed(&mut out, label.as_bytes()).expect("labels have 64 bytes at most");
+                }
+                out.extend_from_slice(&ciphertext.iv);
+                out.extend_from_slice(&ciphertext.bytes);
+                out
+            }
         }
     }
 
@@ -162,9 +214,18 @@ impl Lock {
         let lock = match kind {
             1 => Self::Passphrase { cost: Argon2Parameters::read(reader.u32()?, reader.u32()?, reader.u32()?)?, salt: reader.array()? },
             2 => Self::Quorum(QuorumSize::new(reader.u8()?, reader.u8()?)?),
+            3 => {
+                let labels = TokenLabels { token: label(&mut reader)?, key: label(&mut reader)? };
+                Self::Token { labels, ciphertext: TokenCiphertext { iv: reader.array()?, bytes: reader.array()? } }
+            }
             _ => return Err(Invalid("unknown type of slot")),
         };
         reader.finish()?;
         Ok(lock)
     }
+}
+
+fn label<const MAX: usize>(reader: &mut Reader<'_>) -> Result<TokenLabel<MAX>, Invalid> {
+    let text = std::str::from_utf8(reader.length_prefixed()?).map_err(|_| Invalid("a label that is not UTF-8"))?;
+    TokenLabel::parse(text)
 }

@@ -4,18 +4,21 @@
 //! | file | what |
 //! |---|---|
 //! | `parts` | opens the log and the store, and builds the vault and its gate |
-//! | `init` | makes a vault on the host, once |
+//! | `init`, `restore` | makes a vault on the host, once; makes it again out of a backup |
 //! | `tls`, `reload` | from the configuration's files to the server's TLS; again, when they change |
 //! | `gather` | replies that are ready together leave in one write |
+//! | `automatic` | a vault that an HSM opens after a start |
 //! | `work` | what goes on beside the requests: summaries, the vault's own work, health, a failing disk |
 //! | `logging` | the operational log |
 //! | `systemd` | what systemd hands over and wants to hear |
 
+mod automatic;
 mod gather;
 mod init;
 mod logging;
 mod parts;
 mod reload;
+mod restore;
 mod systemd;
 #[cfg(test)]
 mod tests;
@@ -36,6 +39,7 @@ use tonic::transport::Server;
 pub use gather::Gathered;
 pub use init::{Init, init};
 pub use logging::log_to_stderr;
+pub use restore::{CanaryReport, DrillOf, DrillReport, RestoreFrom, RestoreReport, drill, restore};
 pub use systemd::passed_listener;
 pub use tls::load_tls;
 
@@ -73,6 +77,9 @@ pub enum ServerError {
         .0.display()
     )]
     LogTooShort(PathBuf),
+    /// A restore or a drill.
+    #[error("{0}")]
+    Restore(String),
     /// The vault.
     #[error("the vault cannot be used")]
     Vault(#[from] vault::Error),
@@ -192,6 +199,7 @@ impl Bound {
         let (end, ending) = watch::channel(false);
         work::start(&parts, live.clone(), end.clone(), stop);
         tokio::spawn(work::until(ending.clone(), reload.run(asked)));
+        tokio::spawn(work::until(ending.clone(), automatic::unseal(&config, &parts)));
         tokio::spawn(systemd::tell(parts.vault.openings(), ending.clone()));
         let services = services(&config, manner, &parts, ending.clone());
         let watched = watched(&config, &services, &live, ending.clone());

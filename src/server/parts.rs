@@ -5,13 +5,14 @@ use std::sync::Arc;
 use super::ServerError;
 use crate::access::CurrentPolicy;
 use crate::audit::{AuditError, AuditLog, AuditOptions, Draft, Entry, Event, Importance, Reader, Recovered};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::crypto::SystemRandom;
 use crate::gate::Gate;
 use crate::identity::{HighestLists, LiveTls};
 use crate::model::{Clock, FlooredClock, SystemClock};
+use crate::seal::TokenKey;
 use crate::storage::{Condition, Mode, SledOptions, SledStore, Store};
-use crate::vault::{History, Pins, Vault};
+use crate::vault::{History, Pins, Tokens, Vault};
 
 /// The detail that says how often the policy has changed.
 const POLICY_GENERATION: &str = "policy_generation";
@@ -42,7 +43,10 @@ impl Parts {
         let (history, highest_lists) = history(config, recovered)?;
         let policy = Arc::new(CurrentPolicy::default());
         let pins = Pins { vault_id: pins.vault_id, audit_public_key: pins.audit_public_key };
-        let vault = Vault::new(store.clone(), Arc::new(SystemRandom::new()), clock.clone(), policy.clone(), pins, history).await?;
+        let random = Arc::new(SystemRandom::new());
+        let token = |hsm: &config::Hsm| (hsm.name.clone(), Arc::new(hsm.token.clone()) as Arc<dyn TokenKey>);
+        let tokens = Tokens(config.hsms.iter().map(token).collect());
+        let vault = Vault::new(store.clone(), random, clock.clone(), policy.clone(), pins, history, tokens).await?;
         let gate = Gate::new(policy, config.custodians.clone(), audit.clone(), clock.clone());
         note(&audit, "start").await?;
         Ok(Self { clock, audit, store, vault, gate, highest_lists })
@@ -111,12 +115,17 @@ pub(super) async fn note_in_force(audit: &AuditLog, vault: &Vault, live: &LiveTl
     Ok(())
 }
 
-/// What the log says of the time before this start. Each segment notes what is in force, so this never reads far.
-fn history(config: &Config, recovered: Recovered) -> Result<(History, HighestLists), ServerError> {
+/// The newest generation of the policy that a log speaks of, if it speaks of any.
+pub(super) fn logged_generation(log: &Reader) -> Result<Option<u64>, AuditError> {
     let generation = |entry: &Entry| entry.detail.get(POLICY_GENERATION).and_then(|text| text.parse().ok());
     let says_generation = |entry: &Entry| entry.outcome.as_deref() == Some("ok") && generation(entry).is_some();
+    Ok(log.last_matching(says_generation)?.as_ref().and_then(generation))
+}
+
+/// What the log says of the time before this start. Each segment notes what is in force, so this never reads far.
+fn history(config: &Config, recovered: Recovered) -> Result<(History, HighestLists), ServerError> {
     let log = Reader::open(&config.audit_folder)?;
-    let policy_generation = log.last_matching(says_generation)?.as_ref().and_then(generation);
+    let policy_generation = logged_generation(&log)?;
     if policy_generation.is_none() && log.begins_at().is_some_and(|first| first > 1) {
         return Err(ServerError::LogTooShort(config.audit_folder.clone()));
     }

@@ -4,7 +4,8 @@
 use super::*;
 use crate::config;
 use crate::model::SecretBytes;
-use crate::seal::Argon2Parameters;
+use crate::seal::{Argon2Parameters, Passphrase};
+use crate::vault::FirstSlot;
 
 /// No two alike, and none the default.
 const LIMITS: &str = "\
@@ -69,9 +70,11 @@ fn the_doorkeeper_gets_the_limits_of_the_file() {
 #[tokio::test]
 async fn the_services_get_the_limits_of_the_file() {
     let (_folder, mut config) = config();
-    let (passphrase, cost) = (SecretBytes::new(b"correct horse battery staple".to_vec()), Argon2Parameters::for_throwaway());
+    let passphrase = Passphrase::parse(&SecretBytes::new(b"correct horse battery staple".to_vec())).expect("long enough");
+    let slot = FirstSlot::Passphrase(passphrase, Argon2Parameters::for_throwaway());
     let administrators = vec!["spiffe://people.example/ana".parse().expect("valid"), "spiffe://people.example/ben".parse().expect("valid")];
-    let pins = init(&config, Init { passphrase, cost, administrators, single_administrator: false }).await.expect("made");
+    let new = Init { slot, administrators, single_administrator: false, hsm: None, recovery_recipients: Vec::new() };
+    let pins = init(&config, new, |_| Ok(())).await.expect("made");
     config.pinned = Some(config::Pins { vault_id: pins.vault_id, audit_public_key: pins.audit_public_key });
     let parts = Parts::open(&config).await.expect("opened");
     let manner = Manner { hardening: Hardening { core_limit_zero: false, undumpable: false }, reflection: false };

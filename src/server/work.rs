@@ -28,6 +28,7 @@ const STRANGERS: usize = 1_024;
 pub(super) fn start(parts: &Parts, live: Arc<LiveTls>, end: watch::Sender<bool>, stop: impl Future<Output = ()> + Send + 'static) {
     let ending = end.subscribe();
     tokio::spawn(until(ending.clone(), summarise(parts.gate.clone(), parts.vault.clone(), parts.audit.clone(), live)));
+    tokio::spawn(until(ending.clone(), keep_keys(parts.vault.clone(), parts.gate.clone())));
     tokio::spawn(until(ending, housekeep(parts.vault.clone(), parts.gate.clone())));
     tokio::spawn(stop_on(parts.vault.clone(), parts.store.clone(), stop, end));
 }
@@ -78,6 +79,11 @@ async fn housekeep(vault: Arc<Vault>, gate: Arc<Gate>) {
             tracing::warn!(%error, "the vault's own work is put off");
         }
     }
+}
+
+/// Rewraps, counts rows, rotates what is over age.
+async fn keep_keys(vault: Arc<Vault>, gate: Arc<Gate>) {
+    vault.keep_keys(&gate).await;
 }
 
 /// Ends the server when it is told to, or when the store fails for good: then the vault is sealed at once, and nothing is

@@ -17,6 +17,7 @@ pub const BATCH_BYTES: usize = 1_258_291;
 pub struct Batch {
     expectations: Vec<(Key, Revision)>,
     writes: Vec<(Key, Write)>,
+    is_quiet: bool,
 }
 
 /// What happens to one row.
@@ -56,6 +57,19 @@ impl Batch {
         self
     }
 
+    /// And no watcher is told: the rows mean what they meant before, e.g. under another key. Their revision changes all the same.
+    #[must_use]
+    pub fn quietly(mut self) -> Self {
+        self.is_quiet = true;
+        self
+    }
+
+    /// Whether watchers are not told.
+    #[must_use]
+    pub const fn is_quiet(&self) -> bool {
+        self.is_quiet
+    }
+
     /// What must hold.
     #[must_use]
     pub fn expectations(&self) -> &[(Key, Revision)] {
@@ -79,7 +93,7 @@ impl Batch {
     /// Whether it is within the bounds that every store keeps. Each store calls this first.
     ///
     /// # Errors
-    /// A value or the whole too large, too many expectations or writes, none at all, or two writes to one row.
+    /// A value or the whole too large, too many expectations or writes, none at all, two writes to one row, or a key of no row.
     pub fn check(&self) -> Result<(), StoreError> {
         if let Some(bytes) = self.writes.iter().map(|(_, write)| write.bytes()).find(|bytes| *bytes > VALUE_BYTES) {
             return Err(StoreError::RowTooLarge { bytes });
@@ -98,6 +112,10 @@ impl Batch {
 
     fn check_writes(&self) -> Result<(), StoreError> {
         let mut seen = HashSet::with_capacity(self.writes.len());
+        let mut keys = self.writes.iter().map(|(key, _)| key).chain(self.expectations.iter().map(|(key, _)| key));
+        if keys.any(|key| key.as_bytes().is_empty()) {
+            return Err(StoreError::BatchSenseless("the key of no row"));
+        }
         if self.writes.is_empty() {
             return Err(StoreError::BatchSenseless("no writes"));
         }

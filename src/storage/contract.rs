@@ -60,6 +60,10 @@ contract! {
     senseless_batches_are_refused,
     a_watcher_sees_what_is_committed_under_its_prefix,
     a_watcher_of_the_unheld_past_resyncs,
+    of_a_quiet_batch_no_watcher_is_told,
+    everything_is_every_row_and_the_key_of_none,
+    a_standstill_is_one_revision,
+    a_standstill_that_lasts_too_long_lets_the_store_go_on,
     status_tells_the_durable_revision,
     a_closed_store_says_so,
 }
@@ -287,6 +291,33 @@ async fn a_watcher_of_the_unheld_past_resyncs(store: &Arc<dyn Store>) {
     assert_eq!(ahead.next().await, ChangeEvent::Resync(newest));
 }
 
+async fn of_a_quiet_batch_no_watcher_is_told(store: &Arc<dyn Store>) {
+    let start = put(store, "p/1", "x").await;
+    let mut watcher = store.watch(&key("p/"), start).await.expect("a watcher");
+    let loud = put(store, "p/1", "loud").await;
+    let quiet = store.commit(Batch::new().put(key("p/1"), b"quiet".to_vec()).quietly()).await.expect("a quiet batch");
+    assert_eq!(get(store, "p/1").await, Some(row(quiet, "quiet")), "the revision changes all the same");
+    assert!(watcher.holds_change(&key("p/1"), start) && !watcher.holds_change(&key("p/1"), loud));
+    assert!(!watcher.holds_change(&key("p/2"), start));
+    let last = put(store, "p/2", "x").await;
+    let change = |revision, name| Change { revision, key: key(name), kind: ChangeKind::Put };
+    let mut seen = Vec::new();
+    while seen.len() < 2 {
+        match tokio::time::timeout(Duration::from_secs(10), watcher.next()).await.expect("an event") {
+            ChangeEvent::Changed(changes) => seen.extend(changes),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(seen, [change(loud, "p/1"), change(last, "p/2")]);
+    // Half of all that a feed remembers, many times over: nobody falls behind for it.
+    for _ in 0..20 {
+        let many = (0..BATCH_WRITES).fold(Batch::new(), |batch, number| batch.put(key(&format!("p/{number}")), vec![]));
+        store.commit(many.quietly()).await.expect("a quiet batch");
+    }
+    assert_eq!(watcher.try_next(), None);
+    assert_eq!(watcher.position(), store.status().durable);
+}
+
 async fn status_tells_the_durable_revision(store: &Arc<dyn Store>) {
     assert_eq!(store.status().condition, Condition::Healthy);
     let revision = put(store, "a", "x").await;
@@ -382,5 +413,67 @@ proptest! {
                 assert_eq!(all_rows(&fixture.store).await, model);
             }
         });
+    }
+}
+
+async fn everything_is_every_row_and_the_key_of_none(store: &Arc<dyn Store>) {
+    let everything = Key::everything();
+    let mut changes = store.watch(&everything, Revision::ABSENT).await.expect("a watcher");
+    for name in ["a", "b", "\u{0}c"] {
+        put(store, name, "1").await;
+    }
+    let page = store.scan(&everything, None, PageSize::MAX).await.expect("a page");
+    let keys: Vec<_> = page.rows.iter().map(|(key, _)| key.clone()).collect();
+    assert_eq!(keys, [key("\u{0}c"), key("a"), key("b")]);
+    let rest = store.scan(&everything, Some(&key("a")), PageSize::MAX).await.expect("a page");
+    assert_eq!(rest.rows.len(), 1);
+    assert_eq!(store.get(std::slice::from_ref(&everything)).await.expect("a get"), [None]);
+    let ChangeEvent::Changed(told) = changes.next().await else { panic!("changes were made") };
+    assert!(!told.is_empty());
+    let refused = [
+        Batch::new().put(everything.clone(), b"1".to_vec()),
+        Batch::new().delete(everything.clone()),
+        Batch::new().expecting(everything, Revision::ABSENT).put(key("d"), b"1".to_vec()),
+    ];
+    for batch in refused {
+        assert!(matches!(store.commit(batch).await, Err(CommitError::Refused(StoreError::BatchSenseless(_)))));
+    }
+}
+
+/// While somebody writes as fast as they can, each standstill reads the two rows of one commit.
+async fn a_standstill_is_one_revision(store: &Arc<dyn Store>) {
+    let writer = {
+        let store = store.clone();
+        tokio::spawn(async move {
+            for number in 0..400_u32 {
+                let value = number.to_be_bytes().to_vec();
+                store.commit(Batch::new().put(key("one"), value.clone()).put(key("two"), value)).await.expect("a commit");
+            }
+        })
+    };
+    for _ in 0..20 {
+        let still = store.stand_still().await.expect("a standstill");
+        let one = still.get(&[key("one")]).await.expect("a get").pop().expect("one answer");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let two = still.get(&[key("two")]).await.expect("a get").pop().expect("one answer");
+        assert_eq!(one, two);
+        assert!(one.is_none_or(|row| row.revision == still.revision()), "and the last commit is among what it holds");
+        let many = vec![key("one"); GET_KEYS + 1];
+        assert!(matches!(still.get(&many).await, Err(StoreError::BatchTooLarge(_))));
+        drop(still);
+        tokio::task::yield_now().await;
+    }
+    writer.await.expect("no panic");
+    let still = store.stand_still().await.expect("a standstill");
+    assert_eq!(still.revision(), store.status().durable);
+}
+
+async fn a_standstill_that_lasts_too_long_lets_the_store_go_on(store: &Arc<dyn Store>) {
+    put(store, "a", "1").await;
+    let still = store.stand_still().await.expect("a standstill");
+    put(store, "a", "2").await;
+    match still.get(&[key("a")]).await {
+        Ok(rows) => assert_eq!(rows[0].as_ref().map(|row| row.value.to_vec()), Some(b"1".to_vec()), "as it stood"),
+        Err(error) => assert!(matches!(error, StoreError::Full(_)), "{error}"),
     }
 }

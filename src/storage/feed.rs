@@ -127,6 +127,15 @@ impl Changes {
         self.after
     }
 
+    /// Whether a change of this row after that revision is held, told already or not: if not, its newer revision is of a
+    /// quiet change, which nobody is told.
+    #[must_use]
+    pub fn holds_change(&self, key: &Key, after: Revision) -> bool {
+        let ring = lock(&self.ring);
+        let later = ring.changes.partition_point(|change| change.revision <= after);
+        ring.changes.range(later..).any(|change| change.key == *key)
+    }
+
     /// Waits until the store has committed something, or ended, since the last look: perhaps under another prefix. Who need
     /// not hear of each change at once looks a little later, and then for many at a time.
     pub async fn stirred(&mut self) {
@@ -163,9 +172,10 @@ impl Changes {
 }
 
 impl Change {
-    /// What a batch does when it commits at this revision.
+    /// What is told of a batch when it commits at this revision: nothing of a quiet one.
     pub fn of(batch: &Batch, revision: Revision) -> impl Iterator<Item = Self> {
-        batch.writes().iter().map(move |(key, write)| Self { revision, key: key.clone(), kind: write.into() })
+        let told = if batch.is_quiet() { &[] } else { batch.writes() };
+        told.iter().map(move |(key, write)| Self { revision, key: key.clone(), kind: write.into() })
     }
 }
 

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use super::{
-    Batch, Change, Changes, CommitError, Condition, Feed, GET_KEYS, Key, Page, PageSize, Revision, Row, Store, StoreError, StoreStatus,
-    Write,
+    Batch, Change, Changes, CommitError, Condition, Feed, Key, Page, PageSize, Revision, Row, Standstill, Store, StoreError, StoreStatus,
+    Write, check_keys,
 };
 
 /// Rows in a map under a lock. Nothing outlives it.
@@ -19,7 +19,10 @@ pub struct MemoryStore {
     condition: watch::Sender<Condition>,
 }
 
-#[derive(Default)]
+/// A copy of the table: nobody waits for it.
+struct Copied(Table);
+
+#[derive(Default, Clone)]
 struct Table {
     rows: BTreeMap<Key, Row>,
     revision: Revision,
@@ -30,6 +33,13 @@ impl MemoryStore {
     #[must_use]
     pub fn new() -> Self {
         Self { table: Mutex::default(), feed: Feed::new(Revision::ABSENT), condition: watch::Sender::new(Condition::Healthy) }
+    }
+
+    /// Without rows, whose next revision is the one after this.
+    #[must_use]
+    pub fn after(revision: Revision) -> Self {
+        let table = Table { revision, ..Table::default() };
+        Self { table: Mutex::new(table), feed: Feed::new(revision), condition: watch::Sender::new(Condition::Healthy) }
     }
 
     fn open(&self) -> Result<MutexGuard<'_, Table>, StoreError> {
@@ -49,11 +59,8 @@ impl Default for MemoryStore {
 #[async_trait]
 impl Store for MemoryStore {
     async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Row>>, StoreError> {
-        if keys.len() > GET_KEYS {
-            return Err(StoreError::BatchTooLarge("more than 128 keys"));
-        }
-        let table = self.open()?;
-        Ok(keys.iter().map(|key| table.rows.get(key).cloned()).collect())
+        check_keys(keys)?;
+        Ok(self.open()?.get(keys))
     }
 
     async fn scan(&self, prefix: &Key, after: Option<&Key>, limit: PageSize) -> Result<Page, StoreError> {
@@ -80,6 +87,10 @@ impl Store for MemoryStore {
         self.open().map(|_| self.feed.watch(prefix, after))
     }
 
+    async fn stand_still(&self) -> Result<Box<dyn Standstill>, StoreError> {
+        Ok(Box::new(Copied(self.open()?.clone())))
+    }
+
     fn status(&self) -> StoreStatus {
         let durable = self.table.lock().unwrap_or_else(PoisonError::into_inner).revision;
         StoreStatus { size_on_disk_bytes: 0, durable, condition: self.condition.borrow().clone() }
@@ -95,7 +106,23 @@ impl Store for MemoryStore {
     }
 }
 
+#[async_trait]
+impl Standstill for Copied {
+    fn revision(&self) -> Revision {
+        self.0.revision
+    }
+
+    async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Row>>, StoreError> {
+        check_keys(keys)?;
+        Ok(self.0.get(keys))
+    }
+}
+
 impl Table {
+    fn get(&self, keys: &[Key]) -> Vec<Option<Row>> {
+        keys.iter().map(|key| self.rows.get(key).cloned()).collect()
+    }
+
     fn expect(&self, batch: &Batch) -> Result<(), CommitError> {
         let holds = |(key, expected): &&(Key, Revision)| self.rows.get(key).map_or(Revision::ABSENT, |row| row.revision) == *expected;
         match batch.expectations().iter().find(|expectation| !holds(expectation)) {

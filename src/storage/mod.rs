@@ -9,6 +9,7 @@
 //! | [`Batch`] | expectations (key -> revision) and writes (put, delete): all of it happens, or none |
 //! | [`Revision`] | the store's own number: each commit takes the next one, for all of its rows; never used twice |
 //! | [`Changes`] | what was committed after a revision, for the caches of other nodes |
+//! | [`Standstill`] | all rows as they are at one revision |
 //! | [`Condition`] | healthy, refusing writes (since when, why), fatal, closed |
 //!
 //! The flow of a change: `Batch::check` (bounds) -> every expectation holds, or `Conflict(key)` -> durable -> acknowledged
@@ -33,6 +34,8 @@ mod memory;
 mod row;
 mod sled;
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use tokio::sync::watch;
 
@@ -43,6 +46,22 @@ pub use self::feed::{Change, ChangeEvent, ChangeKind, Changes, Feed};
 pub use self::memory::MemoryStore;
 pub use self::row::{GET_KEYS, KEY_BYTES, Key, PAGE_BYTES, PAGE_ROWS, Page, PageSize, Revision, Row, VALUE_BYTES, Value};
 pub use self::sled::{Mode, SledOptions, SledStore};
+
+/// The longest that a store holds commits back for one [`Standstill`].
+pub const STANDSTILL: Duration = Duration::from_secs(2);
+
+/// All rows at one revision: every commit up to it, and none after. Dropping it lets the store go on.
+#[async_trait]
+pub trait Standstill: Send + Sync {
+    /// Which. Every watcher has been told of what was committed up to it.
+    fn revision(&self) -> Revision;
+
+    /// The rows under these keys, in the order asked for. At most [`GET_KEYS`] keys.
+    ///
+    /// # Errors
+    /// As for [`Store::get`]; [`StoreError::Full`] where it has lasted longer than [`STANDSTILL`]: then the store has gone on.
+    async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Row>>, StoreError>;
+}
 
 /// A store of rows. It fits an embedded log, a relational database and etcd alike; `contract` is what all of them pass.
 #[async_trait]
@@ -71,12 +90,20 @@ pub trait Store: Send + Sync + 'static {
     /// ([`CommitError::Unknown`]: read again); it certainly did not ([`CommitError::Refused`]).
     async fn commit(&self, batch: Batch) -> Result<Revision, CommitError>;
 
-    /// What is committed after a revision to rows whose keys begin with `prefix`. A watcher that asks for a revision that
+    /// What is committed after a revision to rows whose keys begin with `prefix`, but for what was committed
+    /// [quietly](Batch::quietly). Whoever can read a row can be told of it. A watcher that asks for a revision that
     /// is no longer held, or falls behind, is told to [`ChangeEvent::Resync`].
     ///
     /// # Errors
     /// The store is closed.
     async fn watch(&self, prefix: &Key, after: Revision) -> Result<Changes, StoreError>;
+
+    /// All rows as they are at one revision, for who reads what has changed since a long scan. A store may have to hold commits
+    /// back meanwhile: whoever asks for it reads little, and drops it.
+    ///
+    /// # Errors
+    /// As for [`Store::get`].
+    async fn stand_still(&self) -> Result<Box<dyn Standstill>, StoreError>;
 
     /// How the store is, without asking the disk for more than a file's length.
     fn status(&self) -> StoreStatus;
@@ -86,4 +113,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Ends it: what was acknowledged is on disk, the folder is free for another, later calls get [`StoreError::Closed`].
     async fn close(&self);
+}
+
+/// What every store asks of a get.
+fn check_keys(keys: &[Key]) -> Result<(), StoreError> {
+    if keys.len() > GET_KEYS { Err(StoreError::BatchTooLarge("more than 128 keys")) } else { Ok(()) }
 }

@@ -65,6 +65,12 @@ impl Key {
         Ok(Self(bytes))
     }
 
+    /// The prefix of every key. It is itself the key of no row.
+    #[must_use]
+    pub fn everything() -> Self {
+        Self(Arc::from([]))
+    }
+
     /// The bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {

@@ -2,8 +2,10 @@
 
 use crate::access::ChangeRefused;
 use crate::audit::IN_DOUBT;
+use crate::backup::BackupError;
 use crate::crypto::CryptoError;
 use crate::gate::Failure;
+use crate::model::SlotId;
 use crate::seal::SealError;
 use crate::storage::{CommitError, StoreError};
 
@@ -42,6 +44,18 @@ pub enum Error {
     /// There are too many of them at this time.
     #[error("too many {0} at this time")]
     TooMany(&'static str),
+    /// Nobody confirms what they proposed themselves.
+    #[error("nobody approves their own proposal: ask another person")]
+    OwnProposal,
+    /// Rows are under a key version that nothing may be under.
+    #[error("{0} values are still under this key version: enable it, `keys rotate --rewrap`, and try again")]
+    RowsUnderKey(u64),
+    /// Slots must be opened first.
+    #[error("{}", slots_missing(.0))]
+    SlotsMissing(Vec<SlotId>),
+    /// The proposal is somebody else's.
+    #[error("the proposal is somebody else's: only who proposed it may do that")]
+    NotYours,
     /// The policy may not be changed like that.
     #[error(transparent)]
     Policy(#[from] ChangeRefused),
@@ -60,9 +74,27 @@ pub enum Error {
     /// The random generator failed, so nothing was encrypted.
     #[error("nothing could be encrypted")]
     Crypto(#[source] CryptoError),
+    /// The archive of a backup.
+    #[error(transparent)]
+    Backup(BackupError),
     /// The header could not be opened.
     #[error(transparent)]
     Seal(#[from] SealError),
+    /// There were as many shares as a slot needs, and it did not open. All of them are forgotten.
+    #[error("{why}")]
+    Quorum {
+        /// Why not.
+        #[source]
+        why: SealError,
+        /// Who gave them, for the audit log: each custodian with the number of the share, and how often in a row shares failed of which
+        /// one was theirs.
+        custodians: String,
+    },
+}
+
+fn slots_missing(slots: &[SlotId]) -> String {
+    let ids: Vec<_> = slots.iter().map(ToString::to_string).collect();
+    format!("nothing was brought yet that opens what this needs: present the secret of {}", ids.join(", "))
 }
 
 impl From<CryptoError> for Error {
@@ -107,13 +139,26 @@ impl Failure for Error {
             Self::NoRoom => "no_room",
             Self::Behind => "behind",
             Self::TooMany(_) => "too_many",
+            Self::OwnProposal => "own_proposal",
+            Self::NotYours => "not_yours",
+            Self::RowsUnderKey(_) => "rows_under_key",
+            Self::SlotsMissing(_) => "slots_missing",
             Self::Policy(_) => "policy_refused",
             Self::NotThisVault(_) => "not_this_vault",
             Self::Integrity(_) => "integrity",
             Self::Store(_) => "store",
             Self::Unknown => IN_DOUBT,
             Self::Crypto(_) => "crypto",
+            Self::Backup(_) => "backup",
             Self::Seal(_) => "seal_refused",
+            Self::Quorum { .. } => "quorum_failed",
+        }
+    }
+
+    fn detail(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::Quorum { custodians, .. } => vec![("custodians", custodians.clone())],
+            _ => Vec::new(),
         }
     }
 }

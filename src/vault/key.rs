@@ -1,5 +1,7 @@
 //! Key-encryption keys: rotate and list.
 
+use std::time::Duration;
+
 use crate::crypto::{self, KeyState, Keyring};
 use crate::gate::{Permit, Unreleased, Visibility};
 use crate::model::{NamespaceId, NamespaceName, Timestamp, limits};
@@ -7,6 +9,7 @@ use crate::storage::{Batch, CommitError, Key, Revision};
 
 use super::namespace::{Namespace, NamespaceKeys};
 use super::page::{Page, PageLimits, Shown};
+use super::rewrap::{RewrapInfo, RewrapOrder, Writing};
 use super::{Error, Open, record, row};
 
 /// The name of the one construction, for inventories.
@@ -23,6 +26,23 @@ pub struct KeyInfo {
     pub state: KeyState,
     /// When it was made.
     pub created: Timestamp,
+    /// Rows under it when they were last counted, and when that was; none if it was made since, or nothing was counted.
+    pub rows: Option<(u64, Timestamp)>,
+    /// When a rewrap to it has ended, as far as the namespace's newest rewrap tells.
+    pub rewrapped: Option<Timestamp>,
+    /// How long a version of this keyring encrypts.
+    pub cryptoperiod: Duration,
+    /// Whether it is active although that time is over.
+    pub over_age: bool,
+}
+
+/// A new active version, and what is to happen with what lies under older ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Rotation {
+    /// The version that must be active; 0 for any.
+    pub expected_active: u32,
+    /// Whether every data key is put under the new version.
+    pub rewrap: Option<RewrapOrder>,
 }
 
 impl Open {
@@ -30,8 +50,14 @@ impl Open {
     /// refused by the store, and begin again under the new one.
     ///
     /// # Errors
-    /// [`Error::Conflict`] where another version is active than expected (0: any), or the keyring is full.
-    pub async fn rotate_key(&self, permit: Permit<NamespaceId>, expected_active: u32) -> Result<Unreleased<KeyInfo>, Error> {
+    /// [`Error::Conflict`] where another version is active than expected, or the keyring is full.
+    pub async fn rotate_key(
+        &self,
+        permit: Permit<NamespaceId>,
+        rotation: Rotation,
+    ) -> Result<Unreleased<(KeyInfo, Option<RewrapInfo>)>, Error> {
+        let Rotation { expected_active, rewrap } = rotation;
+        rewrap.map_or(Ok(()), RewrapOrder::check)?;
         let namespace = self.namespace(*permit.granted())?;
         let keys = namespace.keys();
         if expected_active != 0 && keys.keyring.active().0 != expected_active {
@@ -41,22 +67,44 @@ impl Open {
             return Err(Error::State("a keyring has at most 256 versions: retire old ones"));
         }
         let keyring = keys.keyring.rotate(self.rows.system_key(), self.random(), permit.now())?;
-        let info = key_infos(&namespace, &keyring).pop().ok_or(Error::Integrity("a keyring without versions"))?;
-        self.write_keyring(&namespace, &keys, keyring, permit.intent()).await?;
-        let version = u64::from(info.version);
-        Ok(Unreleased::new(info).version(version))
+        let info = self.key_infos(&namespace, &keyring).pop().ok_or(Error::Integrity("a keyring without versions"))?;
+        let version = info.version;
+        let Some(order) = rewrap else {
+            self.write_keyring(&namespace, &keys, keyring, permit.intent(), Batch::new(), None).await?;
+            return Ok(Unreleased::new((info, None)).version(version.into()));
+        };
+        let job = self.rewraps.of(namespace.info.id);
+        let writing = self.order_with_rotation(&job, order, version, &permit).await?;
+        self.write_keyring(&namespace, &keys, keyring, permit.intent(), Batch::new(), Some(writing)).await?;
+        let rewrap = self.wake_rewrap(namespace.info.id)?;
+        let rate = rewrap.rate_per_s;
+        Ok(Unreleased::new((info, Some(rewrap))).version(version.into()).with("rewrap_rate_per_s", rate))
     }
 
-    async fn write_keyring(&self, namespace: &Namespace, old: &NamespaceKeys, keyring: Keyring, intent: u64) -> Result<(), Error> {
+    /// Writes a new keyring in the place of the old one, with what goes with it and the order of a rewrap, if there is one, in the same
+    /// commit.
+    pub(super) async fn write_keyring(
+        &self,
+        namespace: &Namespace,
+        old: &NamespaceKeys,
+        keyring: Keyring,
+        intent: u64,
+        with: Batch,
+        rewrap: Option<Writing<'_>>,
+    ) -> Result<(), Error> {
         let key = row::keyring_key(namespace.info.id);
         let sealed = self.rows.seal(&key, &record::KeyringRow { keyring: keyring.encode(), intent })?;
-        let batch = Batch::new().expecting(key.clone(), old.revision).put(key.clone(), sealed);
+        let batch = with.expecting(key.clone(), old.revision).put(key.clone(), sealed);
+        let batch = rewrap.as_ref().map_or_else(|| batch.clone(), |writing| writing.add_to(batch.clone()));
         let revision = match self.rows.store.commit(batch).await {
             Ok(revision) => revision,
             // Whether it happened or not, what lies there now is what counts. Where it cannot be read, it is when a change
             // next meets another keyring than it expects.
             Err(CommitError::Unknown) => {
                 let now = self.reload_keyring(namespace).await.map_err(|_| Error::Unknown)?;
+                if let Some(writing) = rewrap {
+                    self.settle_rewrap(writing).await?;
+                }
                 return if now == old.revision { Err(Error::Unknown) } else { Ok(()) };
             }
             Err(error @ CommitError::Conflict(_)) => {
@@ -66,6 +114,9 @@ impl Open {
             Err(error) => return Err(error.into()),
         };
         namespace.replace_keys(NamespaceKeys { keyring, revision });
+        if let Some(writing) = rewrap {
+            writing.done(revision);
+        }
         Ok(())
     }
 
@@ -99,7 +150,7 @@ impl Open {
     ) -> Result<Unreleased<Page<KeyInfo>>, Error> {
         let visible = self.visible_namespaces(permit.granted());
         let asked = visible.iter().filter(|namespace| only.is_none_or(|name| *name == namespace.info.name));
-        let infos: Vec<_> = asked.flat_map(|namespace| key_infos(namespace, &namespace.keys().keyring)).collect();
+        let infos: Vec<_> = asked.flat_map(|namespace| self.key_infos(namespace, &namespace.keys().keyring)).collect();
         if infos.is_empty() && only.is_some() {
             return Err(Error::Absent("namespace"));
         }
@@ -107,12 +158,23 @@ impl Open {
         let position = |info: &KeyInfo| [info.namespace.to_string().as_bytes(), &[0], &info.version.to_be_bytes()[..]].concat();
         Ok(Unreleased::new(self.paging(permit, &filter, page).cut(infos, page_token, position)?))
     }
-}
 
-fn key_infos(namespace: &Namespace, keyring: &Keyring) -> Vec<KeyInfo> {
-    let info =
-        |of: crypto::KeyInfo| KeyInfo { namespace: namespace.info.name.clone(), version: of.version, state: of.state, created: of.created };
-    keyring.inventory().map(info).collect()
+    pub(super) fn key_infos(&self, namespace: &Namespace, keyring: &Keyring) -> Vec<KeyInfo> {
+        let (now, cryptoperiod) = (self.clock.now(), namespace.info.limits.cryptoperiod);
+        let counted = self.rewraps.counted(namespace.info.id);
+        let rewrap = self.rewrap_info(namespace.info.id).ok();
+        let info = |of: crypto::KeyInfo| KeyInfo {
+            namespace: namespace.info.name.clone(),
+            version: of.version,
+            state: of.state,
+            created: of.created,
+            rows: counted.as_ref().filter(|counted| counted.at >= of.created).map(|counted| (counted.under(of.version), counted.at)),
+            rewrapped: rewrap.as_ref().filter(|rewrap| rewrap.target_version == of.version).and_then(|rewrap| rewrap.finished),
+            cryptoperiod,
+            over_age: of.state == KeyState::Active && now.since(of.created) >= cryptoperiod,
+        };
+        keyring.inventory().map(info).collect()
+    }
 }
 
 impl Shown for KeyInfo {

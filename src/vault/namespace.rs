@@ -27,6 +27,10 @@ pub struct NamespaceLimits {
     pub recovery_window: Duration,
     /// Whether connections must have had a post-quantum key exchange.
     pub require_post_quantum: bool,
+    /// How long a key version encrypts before a new one should take its place.
+    pub cryptoperiod: Duration,
+    /// Whether the vault then makes a new one by itself.
+    pub auto_rotate: bool,
 }
 
 impl Default for NamespaceLimits {
@@ -36,6 +40,8 @@ impl Default for NamespaceLimits {
             versions_kept: limits::DEFAULT_VERSIONS_KEPT,
             recovery_window: Duration::from_secs(limits::DEFAULT_RECOVERY_WINDOW_S),
             require_post_quantum: false,
+            cryptoperiod: Duration::from_secs(limits::DEFAULT_CRYPTOPERIOD_S),
+            auto_rotate: false,
         }
     }
 }
@@ -56,6 +62,10 @@ impl NamespaceLimits {
         let window_s = self.recovery_window.as_secs();
         if window_s == 0 || window_s > limits::RECOVERY_WINDOW_S || self.recovery_window.subsec_nanos() != 0 {
             return invalid("limits.recovery_window", "must be whole seconds, 1 second to 365 days");
+        }
+        let period = limits::CRYPTOPERIOD_MIN_S..=limits::CRYPTOPERIOD_MAX_S;
+        if !period.contains(&self.cryptoperiod.as_secs()) || self.cryptoperiod.subsec_nanos() != 0 {
+            return invalid("limits.cryptoperiod", "must be whole seconds, 1 day to 10 years");
         }
         Ok(())
     }
@@ -102,6 +112,8 @@ impl Namespace {
                 versions_kept: record.versions_kept,
                 recovery_window: record.recovery_window(),
                 require_post_quantum: record.require_post_quantum,
+                cryptoperiod: record.cryptoperiod(),
+                auto_rotate: record.auto_rotate,
             },
             created: record::time(record.created_ms)?,
             created_by: record.created_by.clone(),
@@ -237,7 +249,7 @@ impl Open {
         visible
     }
 
-    fn namespace_named(&self, name: &NamespaceName) -> Option<Arc<Namespace>> {
+    pub(super) fn namespace_named(&self, name: &NamespaceName) -> Option<Arc<Namespace>> {
         self.namespaces.load().values().find(|namespace| namespace.info.name == *name).cloned()
     }
 }
@@ -269,6 +281,8 @@ fn new_record(permit: &Permit<()>, new: &NewNamespace, id: Vec<u8>) -> record::N
         created_by: super::author(permit),
         request_id: permit.request_id().unwrap_or_default().to_owned(),
         intent: permit.intent(),
+        cryptoperiod_ms: new.limits.cryptoperiod.as_secs() * 1_000,
+        auto_rotate: new.limits.auto_rotate,
     }
 }
 

@@ -1,8 +1,8 @@
 //! What is in memory while the vault is open. Dropped as a whole when it is sealed; its keys wipe themselves.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 
@@ -12,21 +12,29 @@ use crate::gate::Permit;
 use crate::model::{Clock, NamespaceId};
 
 use super::Error;
+use super::ceremony::Ceremonies;
 use super::namespace::Namespace;
 use super::page::{PageLimits, PageTokens, Paging};
 use super::policy::PolicyState;
+use super::rewrap::Rewraps;
 use super::rows::SystemRows;
 
 /// An open vault. Its operations are in the files of their subjects.
 pub struct Open {
     pub(super) rows: SystemRows,
+    /// The system key's number, which the vault's own secrets are wrapped with.
+    pub(super) epoch: u64,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) names: NameKey,
     pub(super) pages: PageTokens,
     pub(super) namespaces: ArcSwap<HashMap<NamespaceId, Arc<Namespace>>>,
     pub(super) policy: Arc<CurrentPolicy>,
     pub(super) policy_generation: Arc<AtomicU64>,
+    pub(super) rewraps: Rewraps,
     pub(super) policy_change: tokio::sync::Mutex<PolicyState>,
+    /// One proposal is made after another.
+    pub(super) proposing: tokio::sync::Mutex<()>,
+    pub(super) ceremonies: Mutex<Ceremonies>,
 }
 
 impl Open {

@@ -98,8 +98,13 @@ pub(super) fn first_rows(bindings: &[access::Binding]) -> (Vec<PolicyRow>, recor
         revision: Revision::ABSENT,
     };
     let rows: Vec<_> = bindings.iter().map(row).collect();
-    let hash = hash_of(&rows);
-    (rows, record::PolicyHead { generation: 1, hash, intent: 0 })
+    let head = head_of(&rows, 1);
+    (rows, head)
+}
+
+/// The head over these rows, which no call has made.
+pub(super) fn head_of(rows: &[PolicyRow], generation: u64) -> record::PolicyHead {
+    record::PolicyHead { generation, hash: hash_of(rows), intent: 0 }
 }
 
 /// SHA-256 over each row's key and record with their lengths, in the order of the keys.
@@ -117,7 +122,7 @@ impl Open {
         let policy = self.policy.snapshot().ok_or(Error::Sealed)?;
         policy.check(&caller(permit)?, &change, self.clock.now())?;
         let key = self.row_key(&change);
-        let content = self.row_content(permit, &change);
+        let content = self.row_content(permit, &change, state);
         let mut rows: Vec<_> = state.rows.iter().filter(|row| row.key != key).cloned().collect();
         rows.extend(content.clone().map(|content| PolicyRow { key: key.clone(), content, revision: Revision::ABSENT }));
         let head = state.next_head(&rows, permit.intent());
@@ -185,15 +190,22 @@ impl Open {
             Change::CreateRole(role) | Change::UpdateRole(role) => self.role_key(&role.name),
             Change::DeleteRole(name) => self.role_key(name),
             Change::Bind(binding) => row::binding_key(binding.id),
-            Change::Unbind(id) => row::binding_key(*id),
+            Change::Confirm(id) | Change::Unbind(id) => row::binding_key(*id),
         }
     }
 
-    fn row_content<G>(&self, permit: &Permit<G>, change: &Change) -> Option<PolicyContent> {
+    fn row_content<G>(&self, permit: &Permit<G>, change: &Change, state: &PolicyState) -> Option<PolicyContent> {
         match change {
             Change::CreateRole(role) => Some(PolicyContent::Role(record::Role::of(role, CREATE_ROLE, permit.request_id()))),
             Change::UpdateRole(role) => Some(PolicyContent::Role(record::Role::of(role, UPDATE_ROLE, permit.request_id()))),
             Change::Bind(binding) => Some(PolicyContent::Binding(record::Binding::of(binding, permit.request_id()))),
+            // Else as it is: the id of the request that made it goes on answering for it.
+            Change::Confirm(id) => state.rows.iter().find(|row| row.key == row::binding_key(*id)).and_then(|row| match &row.content {
+                PolicyContent::Binding(binding) => {
+                    Some(PolicyContent::Binding(record::Binding { suspended: String::new(), ..binding.clone() }))
+                }
+                PolicyContent::Role(_) => None,
+            }),
             Change::DeleteRole(_) | Change::Unbind(_) => None,
         }
     }

@@ -1,6 +1,7 @@
 //! The vault's own work: settling what a crash left in doubt, and ending recovery windows that have run out.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::gate::{Gate, Refusal, SecretAt};
 use crate::model::{Action, NamespaceId};
@@ -13,31 +14,53 @@ use super::{Error, Open, Vault, row};
 const AT_ONCE: usize = 256;
 
 impl Vault {
-    /// One round of the vault's own work; does nothing while sealed. To be called when the vault was opened, and from
-    /// time to time.
+    /// One round of the vault's own work; while sealed, shares that waited too long are forgotten, and no more. To be called when the
+    /// vault was opened, and from time to time.
     ///
     /// # Errors
     /// The first thing that went wrong; the next round begins again.
     pub async fn housekeep(&self, gate: &Gate) -> Result<(), Refusal<Error>> {
+        self.forget_stale_shares();
         let Ok(open) = self.open() else { return Ok(()) };
+        open.ceremonies().forget_stale(Instant::now());
         open.catch_up().await.map_err(Refusal::Failed)?;
         open.settle(self.take_in_doubt(), gate).await;
         // A clock that jumped must not delete what people may still want back.
         if self.implausible_clock().is_some() {
             return Ok(());
         }
-        for (key, job) in open.due().await.map_err(Refusal::Failed)? {
-            // A seal ends this too, at once.
-            if !self.is_open() {
-                return Ok(());
+        open.forget_old_proposals(open.clock.now()).await.map_err(Refusal::Failed)?;
+        open.destroy_due_keys(gate).await?;
+        self.purge_due(&open, gate).await
+    }
+
+    /// Purges a page of what is due; where nothing of it could be, the next one, so that what is damaged or under a key version out of
+    /// service keeps nothing else alive.
+    async fn purge_due(&self, open: &Arc<Open>, gate: &Gate) -> Result<(), Refusal<Error>> {
+        let mut after = None;
+        loop {
+            let due = open.due(after.as_ref()).await.map_err(Refusal::Failed)?;
+            let (mut purged, mut locked) = (0, 0);
+            for (key, job) in &due {
+                // A seal ends this too, at once.
+                if !self.is_open() {
+                    return Ok(());
+                }
+                match open.purge_one(key, job, gate).await {
+                    Ok(()) => purged += 1,
+                    Err(Refusal::Failed(Error::State(_))) => locked += 1,
+                    Err(Refusal::Failed(error @ Error::Integrity(_))) => tracing::error!(%error, "a destroyed secret cannot be purged"),
+                    Err(error) => return Err(error),
+                }
             }
-            match open.purge_one(&key, &job, gate).await {
-                // One that is damaged must not keep the others alive.
-                Err(Refusal::Failed(error @ Error::Integrity(_))) => tracing::error!(%error, "a destroyed secret cannot be purged"),
-                purged => purged?,
+            if locked > 0 {
+                tracing::warn!(locked, "destroyed secrets cannot be purged while their key version is out of service");
+            }
+            match due.last() {
+                Some((key, _)) if purged == 0 && due.len() == AT_ONCE => after = Some(key.clone()),
+                _ => return Ok(()),
             }
         }
-        Ok(())
     }
 }
 
@@ -52,8 +75,8 @@ impl Open {
         deleted.map(drop).map_err(|error| Refusal::Failed(error.into()))
     }
 
-    async fn due(&self) -> Result<Vec<(Key, PurgeJob)>, Error> {
-        let page = self.rows.store.scan(&row::purges_prefix(), None, PageSize::new(AT_ONCE).expect("256 is a page")).await?;
+    async fn due(&self, after: Option<&Key>) -> Result<Vec<(Key, PurgeJob)>, Error> {
+        let page = self.rows.store.scan(&row::purges_prefix(), after, PageSize::new(AT_ONCE).expect("256 is a page")).await?;
         let now = self.clock.now().unix_ms();
         let mut due = Vec::new();
         for (key, row) in page.rows {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::access;
-use crate::model::{ActionSet, BindingId, Environment, NamespaceId, SecretKind, Text, Timestamp, limits};
+use crate::model::{ActionSet, BindingId, Environment, NamespaceId, SecretKind, SpiffeId, Text, Timestamp, limits};
 
 use super::Error;
 
@@ -12,7 +12,11 @@ mod generated {
     tonic::include_proto!("strongroom.store.v1");
 }
 
-pub(super) use generated::{Binding, Grant, KeyringRow, Kind, Namespace, PolicyHead, PurgeJob, Role, SecretMeta, State, TokenDetails};
+pub(super) use generated::{
+    Backup, Binding, EnrolledRecipient, Grant, HeldKeys, KeyStatement, KeyringRow, Kind, Namespace, NewPassphraseSlot, NewQuorumSlot,
+    NewTokenSlot, PolicyHead, Proposal, ProposalEnd, ProposedChange, PurgeJob, RecoveryRecipient, RewrapJob, RewrapState, Role,
+    RootKeyReplacement, SecretMeta, SlotProof, State, TokenDetails, Vote, proposed_change,
+};
 
 /// A time of a row; 0 is none.
 pub(super) fn optional_time(milliseconds: u64) -> Result<Option<Timestamp>, Error> {
@@ -22,6 +26,11 @@ pub(super) fn optional_time(milliseconds: u64) -> Result<Option<Timestamp>, Erro
 /// A time of a row.
 pub(super) fn time(milliseconds: u64) -> Result<Timestamp, Error> {
     Timestamp::from_unix_ms(milliseconds).map_err(|_| Error::Integrity("a time of a row"))
+}
+
+/// Who a row says did something.
+pub(super) fn principal(text: &str) -> Result<SpiffeId, Error> {
+    text.parse().map_err(damaged)
 }
 
 fn damaged<E>(_: E) -> Error {
@@ -53,6 +62,13 @@ impl SecretMeta {
     }
 }
 
+impl RewrapJob {
+    /// Whose it is.
+    pub(super) fn namespace(&self) -> Result<NamespaceId, Error> {
+        id_bytes(&self.namespace_id).map(NamespaceId::from_bytes)
+    }
+}
+
 impl Namespace {
     pub(super) fn namespace_id(&self) -> Result<NamespaceId, Error> {
         id_bytes(&self.id).map(NamespaceId::from_bytes)
@@ -64,6 +80,14 @@ impl Namespace {
 
     pub(super) const fn recovery_window(&self) -> Duration {
         Duration::from_millis(self.recovery_window_ms)
+    }
+
+    /// A namespace that was made before there was such a limit has the default.
+    pub(super) const fn cryptoperiod(&self) -> Duration {
+        match self.cryptoperiod_ms {
+            0 => Duration::from_secs(limits::DEFAULT_CRYPTOPERIOD_S),
+            milliseconds => Duration::from_millis(milliseconds),
+        }
     }
 }
 
@@ -119,6 +143,7 @@ impl TryFrom<&Binding> for access::Binding {
             reason: Text::parse_optional(&binding.reason).map_err(damaged)?,
             created_by: binding.created_by.parse().map_err(damaged)?,
             created: time(binding.created_ms)?,
+            suspended: Text::parse_optional(&binding.suspended).map_err(damaged)?,
         })
     }
 }
@@ -139,6 +164,7 @@ impl Binding {
             created_by: binding.created_by.to_string(),
             created_ms: binding.created.unix_ms(),
             request_id: request_id.unwrap_or_default().to_owned(),
+            suspended: text(binding.suspended.as_ref()),
         }
     }
 }

@@ -129,6 +129,7 @@ impl Open {
             reason: draft.reason,
             created_by: caller(&permit)?,
             created: permit.now(),
+            suspended: None,
         };
         let done = self.change(&permit, &mut state, Change::Bind(binding.clone())).await?;
         Ok(done.with("binding", binding.id).map(|revision| BindingInfo { binding, namespace, revision }))
@@ -189,6 +190,23 @@ impl Open {
         let mut roles = self.role_infos().await?;
         roles.sort_by_key(position);
         Ok(Unreleased::new(self.paging(&permit, "roles", page).cut(roles, page_token, position)?))
+    }
+
+    /// Lets a binding count again that a restore suspended.
+    ///
+    /// # Errors
+    /// [`Error::Absent`]; [`Error::Policy`] for one's own, and for one that is not suspended.
+    pub async fn confirm_binding(&self, permit: Permit<OverBinding>) -> Result<Unreleased<BindingInfo>, Error> {
+        let mut state = self.policy_change.lock().await;
+        let OverBinding(id) = *permit.granted();
+        self.policy.snapshot().ok_or(Error::Sealed)?.binding(id).ok_or(Error::Absent("binding"))?;
+        let done = self.change(&permit, &mut state, Change::Confirm(id)).await?;
+        drop(state);
+        let mut infos = self.binding_infos().await?;
+        let position = infos.iter().position(|info| info.binding.id == id).ok_or(Error::Absent("binding"))?;
+        let info = infos.swap_remove(position);
+        let (role, holder) = (info.binding.role.clone(), info.binding.principal.clone());
+        Ok(done.with("role", role).with("holder", holder).map(|_| info))
     }
 
     /// Lists bindings by id, those of the permit's namespace if it names one.

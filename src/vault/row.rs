@@ -10,11 +10,17 @@
 //! | `n` | `tag of its name` | a namespace, under the system key |
 //! | `p` | alone, `r ‖ tag`, `b ‖ binding_id` | the policy's head, a role, a binding, under the system key |
 //! | `s` | a name | one of the vault's own secrets, wrapped by the system key |
+//! | `t` | `ns_id ‖ version` | the newest statement of a key version's retirement, under the system key |
+//! | `u` | `slot_id` | when a slot last opened, under the system key |
+//! | `q` | `proposal_id` | what somebody proposed and who agreed, under the system key |
+//! | `w` | `ns_id` | a namespace's newest rewrap, under the system key |
+//! | `e` | 16 bytes of a recipient's SHA-256 | a recovery recipient, under the system key |
+//! | `a` | `time ‖ backup_id ‖ part` | a backup that was made, under the system key |
 //! | `j` | `time ‖ ns_id ‖ secret_id` | a purge that is due then, under the system key |
 //!
 //! Integers are big-endian. `tag`s are 16 bytes of an HMAC (`crypto::IndexKey`).
 
-use crate::model::{BindingId, NamespaceId, SecretId, Timestamp};
+use crate::model::{BindingId, NamespaceId, ProposalId, SecretId, SlotId, Timestamp};
 use crate::storage::{Key, Value};
 
 use super::Error;
@@ -37,6 +43,31 @@ pub(super) fn versions_prefix(namespace: NamespaceId, secret: SecretId) -> Key {
 /// The number of an older version.
 pub(super) fn version_number(key: &Key) -> Result<u64, Error> {
     key.as_bytes().last_chunk().map(|bytes| u64::from_be_bytes(*bytes)).ok_or(Error::Integrity("an older version's key"))
+}
+
+/// All secrets' newest versions of a namespace.
+pub(super) fn heads_prefix(namespace: NamespaceId) -> Key {
+    key(&[b"h", namespace.as_bytes()])
+}
+
+/// All older versions of a namespace's secrets.
+pub(super) fn all_versions_prefix(namespace: NamespaceId) -> Key {
+    key(&[b"v", namespace.as_bytes()])
+}
+
+/// A namespace's newest rewrap.
+pub(super) fn rewrap_key(namespace: NamespaceId) -> Key {
+    key(&[b"w", namespace.as_bytes()])
+}
+
+/// All rewraps.
+pub(super) fn rewraps_prefix() -> Key {
+    key(&[b"w"])
+}
+
+/// The statement of a key version's retirement.
+pub(super) fn statement_key(namespace: NamespaceId, version: u32) -> Key {
+    key(&[b"t", namespace.as_bytes(), &version.to_be_bytes()])
 }
 
 /// A namespace's keyring.
@@ -84,6 +115,21 @@ pub(super) fn own_secret_key(name: &str) -> Key {
     key(&[b"s", name.as_bytes()])
 }
 
+/// When a slot last opened.
+pub(super) fn slot_proof_key(slot: SlotId) -> Key {
+    key(&[b"u", slot.as_bytes()])
+}
+
+/// A proposal.
+pub(super) fn proposal_key(id: ProposalId) -> Key {
+    key(&[b"q", id.as_bytes()])
+}
+
+/// All proposals.
+pub(super) fn proposals_prefix() -> Key {
+    key(&[b"q"])
+}
+
 /// A purge that is due at that time.
 pub(super) fn purge_key(due: Timestamp, namespace: NamespaceId, secret: SecretId) -> Key {
     key(&[b"j", &due.unix_ms().to_be_bytes(), namespace.as_bytes(), secret.as_bytes()])
@@ -98,6 +144,66 @@ pub(super) fn purges_prefix() -> Key {
 pub(super) fn purge_due_ms(key: &Key) -> Result<u64, Error> {
     let time = key.as_bytes().get(1..9).and_then(|bytes| bytes.try_into().ok());
     time.map(u64::from_be_bytes).ok_or(Error::Integrity("a purge row's key"))
+}
+
+/// A recovery recipient.
+pub(super) fn recipient_key(recipient: &str) -> Key {
+    let digest = crate::crypto::sha256(recipient.as_bytes());
+    key(&[b"e", digest.first_chunk::<16>().expect("32 bytes")])
+}
+
+/// All recovery recipients.
+pub(super) fn recipients_prefix() -> Key {
+    key(&[b"e"])
+}
+
+/// A part of what is noted of a backup.
+pub(super) fn backup_key(created: Timestamp, id: &[u8; 16], part: u16) -> Key {
+    key(&[b"a", &created.unix_ms().to_be_bytes(), id, &part.to_be_bytes()])
+}
+
+/// All backups, the earliest first.
+pub(super) fn backups_prefix() -> Key {
+    key(&[b"a"])
+}
+
+/// The namespace of a secret's row.
+pub(super) fn namespace_of(key: &[u8]) -> Result<NamespaceId, Error> {
+    let id = key.get(1..17).and_then(|id| id.try_into().ok());
+    id.map(NamespaceId::from_bytes).ok_or(Error::Integrity("a secret's key"))
+}
+
+/// What becomes of a row when its vault is restored from a backup, by its class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Restored {
+    /// It lies under a namespace's keys: it stays byte for byte.
+    AsItIs,
+    /// The header, of which there is a new one.
+    Header,
+    /// A keyring: its keys are wrapped anew, by the new system key.
+    Keyring,
+    /// One of the vault's own secrets: wrapped anew, under the new epoch.
+    OwnSecret,
+    /// The policy: bindings are suspended, and it gets a new generation.
+    Policy,
+    /// Encrypted anew, under the new system key.
+    Reencrypted,
+    /// Void: sessions, proposals, approvals and everything that counts once belong to the epoch that has ended.
+    Void,
+}
+
+/// By a key's class. One that is not known here is encrypted anew, and refused where that cannot be.
+pub(super) fn when_restored(key: &[u8]) -> Restored {
+    match key.first() {
+        Some(b'h' | b'v' | b'i') => Restored::AsItIs,
+        Some(b'H') => Restored::Header,
+        Some(b'k') => Restored::Keyring,
+        Some(b's') => Restored::OwnSecret,
+        Some(b'p') => Restored::Policy,
+        // `o` is kept for what counts once; `q` are proposals, and who approved them.
+        Some(b'o' | b'q') => Restored::Void,
+        _ => Restored::Reencrypted,
+    }
 }
 
 /// A key out of parts whose lengths this file fixes, all far below the bound.

@@ -32,11 +32,22 @@ impl Open {
     async fn newest_intent(&self, intent: &Entry) -> Result<Option<u64>, Error> {
         let Some(resource) = &intent.resource else { return Ok(None) };
         match intent.method.as_str() {
-            "CreateRole" | "UpdateRole" | "DeleteRole" | "CreateBinding" | "DeleteBinding" => {
+            "CreateRole" | "UpdateRole" | "DeleteRole" | "CreateBinding" | "ConfirmBinding" | "DeleteBinding" => {
                 Ok(Some(self.policy_change.lock().await.head.intent))
             }
             "CreateNamespace" => self.namespace_intent(intent.detail.get("namespace")).await,
-            "RotateKey" => self.keyring_intent(resource).await,
+            "CreateProposal" => self.proposed_with(intent.sequence).await,
+            "ApproveProposal" | "WithdrawProposal" | "CarryOutProposal" => {
+                let id = intent.detail.get("proposal").and_then(|id| id.parse().ok());
+                match id {
+                    Some(id) => self.proposal_intent(id).await,
+                    None => Ok(None),
+                }
+            }
+            "RotateKey" | "RotateDue" | "DisableKey" | "EnableKey" | "RetireKey" | "CancelKeyRetirement" | "DestroyDueKey" => {
+                self.keyring_intent(resource).await
+            }
+            "StartRewrap" | "PauseRewrap" | "ResumeRewrap" | "FinishRewrap" => self.rewrap_intent(resource).await,
             _ => self.secret_intent(resource).await,
         }
     }
@@ -54,6 +65,13 @@ impl Open {
         let key = row::namespace_key(&self.names.tag(TagLabel::Namespace, name.as_bytes()));
         let stored = self.rows.record::<record::Namespace>(&key).await?;
         Ok(Some(stored.map_or(0, |(namespace, _)| namespace.intent)))
+    }
+
+    async fn rewrap_intent(&self, resource: &str) -> Result<Option<u64>, Error> {
+        let Ok(name) = resource.parse::<NamespaceName>() else { return Ok(None) };
+        let Some(entry) = self.policy.snapshot().and_then(|policy| policy.namespace(&name)) else { return Ok(None) };
+        let stored = self.rows.record::<record::RewrapJob>(&row::rewrap_key(entry.id)).await?;
+        Ok(Some(stored.map_or(0, |(job, _)| job.intent)))
     }
 
     async fn keyring_intent(&self, resource: &str) -> Result<Option<u64>, Error> {

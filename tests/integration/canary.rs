@@ -194,7 +194,7 @@ async fn a_value_is_found_nowhere_but_in_the_answer_that_reveals_it() {
     let cleo = scene.stage.site.client(&scene.stage.running, &person("cleo")).await;
     cleo.seal("").await.expect("sealed");
     for passphrase in [token(), WORD.to_owned(), "x".repeat(2_000) + &token()] {
-        let request = api::UnsealRequest { passphrase: passphrase.clone().into_bytes() };
+        let request = api::UnsealRequest { passphrase: passphrase.clone().into_bytes(), share: Vec::new() };
         let channel = scene.stage.channel(&person("cleo")).await;
         let answer = send(&channel, Method::Unseal.path(), request.encode_to_vec()).await;
         assert_ne!(code(&answer), Code::Ok);

@@ -175,9 +175,17 @@ async fn people_administer_and_look() {
     assert!(ana.ok("role list", "").contains("access-admin"));
     kim.ok("keys rotate wepay", "");
     assert_eq!(kim.json("keys list wepay")["items"].as_array().map(Vec::len), Some(2));
+    let rotated = kim.json("keys rotate wepay --expected-version 2 --rewrap --rate 1000");
+    assert_eq!((&rotated["version"], &rotated["rewrap"]["rate_per_s"]), (&3.into(), &1000.into()));
+    let followed = kim.ok("keys status wepay --follow", "");
+    assert!(followed.contains("done"), "{followed}");
+    assert_eq!(kim.json("keys pause wepay")["state"], "done", "there is nothing to pause any more");
+    assert_eq!(kim.json("keys resume wepay --rate 5")["state"], "done");
+    assert_eq!(kim.json("keys rewrap wepay --reencrypt --reason anew")["reencrypt"], true);
+    assert_eq!(kim.json("keys status")["items"][0]["namespace"], "wepay");
     assert!(cleo.ok("status", "").contains("open"));
     let entries = erin.json("audit show --method RotateKey");
-    assert_eq!(entries["items"].as_array().map(Vec::len), Some(2), "an intent and an outcome");
+    assert_eq!(entries["items"].as_array().map(Vec::len), Some(4), "of each an intent and an outcome");
     assert!(erin.ok("audit show --principal spiffe://people.test/kim", "").contains("RotateKey"));
 }
 

@@ -66,7 +66,8 @@ fn the_help_has_every_built_in_role_with_its_actions() {
 }
 
 fn documents() -> Vec<PathBuf> {
-    let pages = fs::read_dir(root().join("docs")).expect("docs").map(|entry| entry.expect("an entry").path());
+    let folders = ["docs", "docs/operations"].map(|folder| fs::read_dir(root().join(folder)).expect("a folder"));
+    let pages = folders.into_iter().flatten().map(|entry| entry.expect("an entry").path());
     let top = ["README.md", "SECURITY.md", "CHANGELOG.md"].map(|name| root().join(name));
     pages.filter(|path| path.extension().is_some_and(|extension| extension == "md")).chain(top).collect()
 }

@@ -9,7 +9,7 @@ use strongroom::api::{self, Method};
 use tonic::Code;
 
 use crate::edges::{Case, Expected};
-use crate::requests::{Probe, Subject, message};
+use crate::requests::{Probe, RECIPIENTS, Subject, message};
 
 const YEAR_S: i64 = 365 * 24 * 3600;
 
@@ -79,6 +79,11 @@ impl Cases<'_> {
         self.values("page_size", (vec![0, 1, 1_000], vec![1_001, u32::MAX]), set);
     }
 
+    /// Numbers from 1; that there is no such version is not the field's fault.
+    fn key_version<M: Message + Default>(&mut self, set: impl Fn(&mut M, u32)) {
+        self.values("version", (vec![], vec![0]), set);
+    }
+
     /// What a change of a value or of its metadata says of its end. `never_expires` is not set otherwise.
     fn expiry<M: Message + Default>(&mut self, set: impl Fn(&mut M, (Timestamp, bool))) {
         self.values("expire_time", times_ahead(), |request: &mut M, time| set(request, (time, false)));
@@ -124,12 +129,31 @@ pub(crate) fn other_cases(method: Method, subject: &Subject) -> Vec<Case> {
         Method::ListNamespaces => cases.page_size(|request: &mut api::ListNamespacesRequest, size| request.page_size = size),
         Method::ListRoles => cases.page_size(|request: &mut api::ListRolesRequest, size| request.page_size = size),
         Method::ListBindings => cases.page_size(|request: &mut api::ListBindingsRequest, size| request.page_size = size),
+        Method::DisableKey => cases.key_version(|request: &mut api::DisableKeyRequest, version| request.version = version),
+        Method::EnableKey => cases.key_version(|request: &mut api::EnableKeyRequest, version| request.version = version),
+        Method::RetireKey => cases.key_version(|request: &mut api::RetireKeyRequest, version| request.version = version),
+        Method::CancelKeyRetirement => {
+            cases.key_version(|request: &mut api::CancelKeyRetirementRequest, version| request.version = version);
+        }
+        Method::GetKeyStatement => cases.key_version(|request: &mut api::GetKeyStatementRequest, version| request.version = version),
+        Method::CreateProposal => of_proposals(&mut cases),
+        Method::ListProposals => cases.page_size(|request: &mut api::ListProposalsRequest, size| request.page_size = size),
         Method::ListKeys => cases.page_size(|request: &mut api::ListKeysRequest, size| request.page_size = size),
+        Method::ListRewraps => cases.page_size(|request: &mut api::ListRewrapsRequest, size| request.page_size = size),
+        Method::RotateKey | Method::StartRewrap | Method::ResumeRewrap => of_rewraps(&mut cases),
         Method::ListAuditEntries => {
             let times = || (vec![at(0, 0), LAST], no_times());
             cases.page_size(|request: &mut api::ListAuditEntriesRequest, size| request.page_size = size);
             cases.values("start_time", times(), |request: &mut api::ListAuditEntriesRequest, time| request.start_time = Some(time));
             cases.values("end_time", times(), |request: &mut api::ListAuditEntriesRequest, time| request.end_time = Some(time));
+        }
+        Method::ListBackups => cases.page_size(|request: &mut api::ListBackupsRequest, size| request.page_size = size),
+        Method::CreateBackup => {
+            let spans = (
+                vec![lasting(1, 0), lasting(10 * YEAR_S, 0)],
+                vec![lasting(0, 0), lasting(-1, 0), lasting(10 * YEAR_S + 1, 0), lasting(1, 1)],
+            );
+            cases.values("keep", spans, |request: &mut api::CreateBackupRequest, keep| request.keep = Some(keep));
         }
         // Texts, and numbers that may be any; `edges` knows whether a field was forgotten.
         _ => {}
@@ -182,6 +206,23 @@ fn of_secrets(cases: &mut Cases<'_>) {
     }
 }
 
+fn of_rewraps(cases: &mut Cases<'_>) {
+    let rates = || (vec![0, 1, 1_000_000], vec![1_000_001, u32::MAX]);
+    match cases.method {
+        Method::RotateKey => {
+            type Request = api::RotateKeyRequest;
+            cases.values("rate_per_s", rates(), |request: &mut Request, rate| (request.rewrap, request.rate_per_s) = (true, rate));
+            // Without the rewrap that they are for.
+            cases.values("rate_per_s", (vec![0], vec![1]), |request: &mut Request, rate| request.rate_per_s = rate);
+            cases.values("reencrypt", (vec![false], vec![true]), |request: &mut Request, anew| request.reencrypt = anew);
+        }
+        Method::StartRewrap => {
+            cases.values("rate_per_s", rates(), |request: &mut api::StartRewrapRequest, rate| request.rate_per_s = rate);
+        }
+        _ => cases.values("rate_per_s", rates(), |request: &mut api::ResumeRewrapRequest, rate| request.rate_per_s = rate),
+    }
+}
+
 /// No whole seconds, or so many and more.
 fn no_durations(too_long: i64) -> Vec<Duration> {
     vec![lasting(too_long, 0), lasting(i64::MAX, 0), lasting(-1, 0), lasting(1, 1), lasting(1, -1), lasting(YEAR_S, 999_999_999)]
@@ -199,6 +240,74 @@ fn of_namespaces(cases: &mut Cases<'_>) {
     let windows = (vec![lasting(1, 0), lasting(YEAR_S, 0)], [no_durations(YEAR_S + 1), vec![lasting(0, 0)]].concat());
     cases.values("limits.recovery_window", windows, |request: &mut Request, window| {
         request.limits.get_or_insert_default().recovery_window = Some(window);
+    });
+    const DAY_S: i64 = 24 * 3600;
+    let periods = (
+        vec![lasting(DAY_S, 0), lasting(10 * YEAR_S, 0)],
+        [no_durations(10 * YEAR_S + 1), vec![lasting(0, 0), lasting(DAY_S - 1, 0), lasting(DAY_S, 1)]].concat(),
+    );
+    cases.values("limits.cryptoperiod", periods, |request: &mut Request, period| {
+        request.limits.get_or_insert_default().cryptoperiod = Some(period);
+    });
+}
+
+fn of_proposals(cases: &mut Cases<'_>) {
+    type Request = api::CreateProposalRequest;
+    let week_s = 7 * 24 * 3_600;
+    let times = (vec![ahead(60), ahead(week_s - 60)], [no_times(), vec![at(0, 0), ahead(-1), ahead(week_s + 60), LAST]].concat());
+    cases.values("expire_time", times, |request: &mut Request, time| request.expire_time = Some(time));
+
+    let quorum = |request: &mut Request, (threshold, shares): (u32, u32)| {
+        let new = api::NewQuorumSlot { threshold, shares, recipients: Vec::new() };
+        request.change = Some(api::ProposedChange { add_quorum_slot: Some(new), ..Default::default() });
+    };
+    let sizes =
+        (vec![(2, 2), (2, 16), (16, 16)], vec![(0, 0), (1, 1), (1, 3), (3, 2), (2, 17), (17, 17), (258, 258), (u32::MAX, u32::MAX)]);
+    cases.values("change.add_quorum_slot.threshold", sizes, quorum);
+    cases.values("change.add_quorum_slot.threshold", (vec![(2, 3)], vec![(2, 1)]), quorum);
+    cases.all.last_mut().expect("just made").field = "change.add_quorum_slot.shares";
+
+    let to = |request: &mut Request, recipients: Vec<&str>| {
+        let new = api::NewQuorumSlot { threshold: 2, shares: 2, recipients: recipients.into_iter().map(str::to_owned).collect() };
+        request.change = Some(api::ProposedChange { add_quorum_slot: Some(new), ..Default::default() });
+    };
+    let [one, two] = RECIPIENTS;
+    let refused = vec![vec![one], vec![one, one], vec![one, two, one], vec![one, ""], vec![one, "age1"], vec![one; 17]];
+    cases.values("change.add_quorum_slot.recipients", (vec![vec![], vec![one, two]], refused), to);
+
+    let names = (vec![format!("an-hsm-{}", "x".repeat(56))], vec![String::new(), "a".repeat(64), "-a".to_owned(), "A".to_owned()]);
+    cases.values("change.add_token_slot.hsm", names, |request: &mut Request, hsm| {
+        request.change = Some(api::ProposedChange { add_token_slot: Some(api::NewTokenSlot { hsm }), ..Default::default() });
+    });
+
+    let no_recipients = || vec![String::new(), "age1".to_owned(), one.to_uppercase(), format!("{one} ")];
+    let enrol = |request: &mut Request, (name, recipient): (String, String)| {
+        let new = api::RecipientEnrolment { name, recipient };
+        request.change = Some(api::ProposedChange { enrol_recipient: Some(new), ..Default::default() });
+    };
+    let names = (vec!["x".repeat(63)], vec![String::new(), "x".repeat(64)]);
+    let named = |names: Vec<String>| names.into_iter().map(|name| (name, one.to_owned())).collect::<Vec<_>>();
+    cases.values("change.enrol_recipient.name", (named(names.0), named(names.1)), enrol);
+    let to = |recipients: Vec<String>| recipients.into_iter().map(|recipient| ("cleo".to_owned(), recipient)).collect::<Vec<_>>();
+    cases.values("change.enrol_recipient.recipient", (to(vec![two.to_owned()]), to(no_recipients())), enrol);
+    cases.values("change.remove_recipient.recipient", (vec![one.to_owned()], no_recipients()), |request: &mut Request, recipient| {
+        request.change = Some(api::ProposedChange { remove_recipient: Some(api::RecipientRemoval { recipient }), ..Default::default() });
+    });
+
+    let id = "0".repeat(32);
+    let no_ids = || vec![String::new(), "0".repeat(31), "0".repeat(33), "g".repeat(32)];
+    cases.values("change.remove_slot.slot_id", (vec![id.clone()], no_ids()), |request: &mut Request, slot_id| {
+        request.change = Some(api::ProposedChange { remove_slot: Some(api::SlotRemoval { slot_id }), ..Default::default() });
+    });
+    let lists = vec![vec![id.clone(), id.clone()], vec!["g".repeat(32)], vec![String::new()]];
+    cases.values("change.replace_root_key.dropped_slot_ids", (vec![vec![], vec![id]], lists), |request: &mut Request, dropped_slot_ids| {
+        let new = api::RootKeyReplacement { dropped_slot_ids };
+        request.change = Some(api::ProposedChange { replace_root_key: Some(new), ..Default::default() });
+    });
+    cases.values("change", (vec![], vec![false, true]), |request: &mut Request, both| {
+        let add_passphrase_slot = both.then_some(api::NewPassphraseSlot {});
+        let remove_slot = both.then(|| api::SlotRemoval { slot_id: "0".repeat(32) });
+        request.change = Some(api::ProposedChange { add_passphrase_slot, remove_slot, ..Default::default() });
     });
 }
 

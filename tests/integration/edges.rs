@@ -95,6 +95,14 @@ fn texts(method: Method, field: &str, subject: &Subject) -> Option<Texts> {
     let (number, namespace) = (subject.number, subject.namespace.as_str());
     let makes = matches!(method, Method::CreateNamespace | Method::CreateRole);
     let texts = match field {
+        // There is no such version.
+        "reason" if matches!(method, Method::DisableKey | Method::EnableKey | Method::RetireKey | Method::CancelKeyRetirement) => {
+            Texts::up_to(512, number).then(Code::NotFound)
+        }
+        "reason" if method == Method::CarryOutProposal => Texts::up_to(512, number).then(Code::FailedPrecondition),
+        "reason" if method == Method::CreateProposal => Texts::up_to(512, number).and_not_empty(),
+        // What it is about is not suspended.
+        "reason" if method == Method::ConfirmBinding => Texts::up_to(512, number).then(Code::FailedPrecondition),
         "reason" | "ticket" | "description" => Texts::up_to(512, number),
         "request_id" => Texts::up_to(128, number),
         "labels.key" | "set_labels.key" | "remove_labels" => Texts::up_to(63, number).and_not_empty(),
@@ -122,7 +130,13 @@ fn texts(method: Method, field: &str, subject: &Subject) -> Option<Texts> {
         "decision" => Texts::new("deny", Code::Ok, &["Deny", "perhaps"]),
         "event" => Texts::new("denied", Code::Ok, &["Denied", "nothing"]),
         // Of an open vault nobody looks at it; and what patterns there may be hangs on the actions.
-        "passphrase" | "grants.path_pattern" => return None,
+        "passphrase" | "new_passphrase" | "share" | "grants.path_pattern" => return None,
+        "proposal_id" => {
+            let then = Code::NotFound;
+            Texts::new("0".repeat(32), then, &["", &"0".repeat(31), &"0".repeat(33), &"g".repeat(32), &"A".repeat(32)])
+        }
+        // One of several things that can be proposed: see the cases of other fields.
+        field if field.starts_with("change.") => return None,
         _ => panic!("{method:?}: {field} has no bound here"),
     };
     Some(texts)
@@ -188,6 +202,7 @@ impl Scene {
                 | M::DescribeRole
                 | M::ListRoles
                 | M::CreateBinding
+                | M::ConfirmBinding
                 | M::DeleteBinding
                 | M::ListBindings
         );
@@ -195,7 +210,10 @@ impl Scene {
     }
 
     async fn subject(&self, method: Method) -> Subject {
-        let subject = self.stage.subject(&self.namespace, &self.owner).await;
+        let mut subject = self.stage.subject(&self.namespace, &self.owner).await;
+        if matches!(method, Method::ApproveProposal | Method::WithdrawProposal) {
+            subject.proposal = self.stage.fresh_proposal().await;
+        }
         if matches!(method, Method::RestoreSecret | Method::PurgeSecret) {
             self.owner.destroy_secret(StateChange::of(&named(&subject.secret))).await.expect("destroyed");
         }
@@ -252,7 +270,12 @@ async fn each_field_is_taken_at_its_bound_and_refused_beyond_it_by_its_name() {
 }
 
 /// Fields that take whatever can be sent in them; and one that has a test of its own.
-const WITHOUT_EDGE: [&str; 8] = [
+const WITHOUT_EDGE: [&str; 15] = [
+    // One of several things that can be proposed: it has no field of its own.
+    "change.add_passphrase_slot",
+    "new_passphrase",
+    "only_pending",
+    "share",
     "version",
     "items.version",
     "after_revision",
@@ -260,6 +283,9 @@ const WITHOUT_EDGE: [&str; 8] = [
     "expected_revision",
     "oldest_first",
     "limits.require_post_quantum",
+    "limits.auto_rotate",
+    "rewrap",
+    "reencrypt",
     "passphrase",
 ];
 
@@ -296,7 +322,7 @@ async fn a_passphrase_has_15_characters_and_1_024_bytes() {
         (vec![b'x'; 1_024], wrong),
     ] {
         let length = passphrase.len();
-        let answer = send(&custodian, Method::Unseal.path(), api::UnsealRequest { passphrase }.encode_to_vec()).await;
+        let answer = send(&custodian, Method::Unseal.path(), api::UnsealRequest { passphrase, share: Vec::new() }.encode_to_vec()).await;
         assert!(expected.is(&answer), "{length} bytes: {answer:?}, not {expected:?}");
     }
     site.unseal(&running).await;

@@ -9,16 +9,20 @@ use std::time::{Duration, Instant};
 
 use strongroom::client::{BindingScope, Client, ClientError, ClientOptions, Credentials, NewBinding, NewNamespace};
 use strongroom::config::Config;
-use strongroom::model::{Clock, Environment, SecretBytes, SpiffeId, SystemClock};
+use strongroom::model::{Clock, Environment, SecretBytes, SpiffeId, SystemClock, Text};
 use strongroom::pki::{Authority, Issued, LeafProfile, private_folder, write_private};
-use strongroom::seal::Argon2Parameters;
+use strongroom::seal::{Argon2Parameters, Passphrase};
 use strongroom::server::{Init, init};
+use strongroom::vault::{FirstSlot, NewRecipient};
 use tempfile::TempDir;
 
 /// The program under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_strongroom");
 /// What opens every vault of these tests.
 pub(crate) const PASSPHRASE: &str = "correct horse battery staple";
+/// Whom the backups of these vaults are encrypted to, and what decrypts them; nobody else uses it.
+pub(crate) const RECIPIENT: &str = "age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj";
+pub(crate) const IDENTITY: &str = "AGE-SECRET-KEY-1GFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPQ4EGAEX";
 /// The domain of programs.
 pub(crate) const WORKLOADS: &str = "apps.test";
 /// The domain of people.
@@ -75,7 +79,9 @@ impl Site {
         for (name, authority) in [("workload-ca", &site.workloads), ("operator-ca", &site.operators)] {
             write_private(&site.pki(name, "pem"), authority.certificate_pem()).expect("written");
         }
-        site.write_leaf("server", &site.new_server_leaf());
+        let leaf = site.new_server_leaf();
+        site.write_leaf("server", &leaf);
+        write_private(&site.pki("server", "pub"), &leaf.public_key_pem()).expect("written");
         site.write_config("", extra);
         site
     }
@@ -101,16 +107,22 @@ impl Site {
 
     /// Makes the vault, administered by `ana` and `ben`.
     pub(crate) fn make_vault(&self, extra: &str) {
-        let pins = self.init(&["--administrator", person("ana").as_str(), "--administrator", person("ben").as_str()]);
+        let recipient = format!("cleo={RECIPIENT}");
+        let (ana, ben) = (person("ana"), person("ben"));
+        let pins = self.init(&["--administrator", ana.as_str(), "--administrator", ben.as_str(), "--recovery-recipient", &recipient]);
         self.write_config(&pins, extra);
     }
 
     /// The same with the least cost of its passphrase that there is, for tests that open it over and over.
     pub(crate) async fn make_cheap_vault(&self, extra: &str) {
         let config = Config::load(&self.path("strongroom.toml")).expect("the site's own");
-        let (passphrase, cost) = (SecretBytes::new(PASSPHRASE.as_bytes().to_vec()), Argon2Parameters::for_throwaway());
+        let passphrase = Passphrase::parse(&SecretBytes::new(PASSPHRASE.as_bytes().to_vec())).expect("long enough");
+        let slot = FirstSlot::Passphrase(passphrase, Argon2Parameters::for_throwaway());
         let administrators = vec![person("ana"), person("ben")];
-        let pins = init(&config, Init { passphrase, cost, administrators, single_administrator: false }).await.expect("made");
+        let name = Text::parse("cleo").expect("valid");
+        let recovery_recipients = vec![NewRecipient { name, recipient: RECIPIENT.parse().expect("valid") }];
+        let new = Init { slot, administrators, single_administrator: false, hsm: None, recovery_recipients };
+        let pins = init(&config, new, |_| Ok(())).await.expect("made");
         let key = hex::encode(pins.audit_public_key);
         self.write_config(&format!("vault_id = \"{}\"\naudit_public_key = \"{key}\"\n", pins.vault_id), extra);
     }
@@ -126,20 +138,31 @@ impl Site {
 
     /// Writes the configuration; `pins` are the lines that `init` printed.
     pub(crate) fn write_config(&self, pins: &str, extra: &str) {
+        self.write_config_for(pins, &[person("cleo")], extra);
+    }
+
+    /// The same with these custodians.
+    pub(crate) fn write_config_for(&self, pins: &str, custodians: &[SpiffeId], extra: &str) {
+        let custodians: Vec<_> = custodians.iter().map(|id| format!("\"{id}\"")).collect();
         let trust = |domain: &str, class: &str| {
             format!("[[tls.trust]]\ndomain = \"{domain}\"\nclass = \"{class}\"\nroots = [\"pki/{class}-ca.pem\"]\nrevocation = \"none\"\n")
         };
         let extra = with_room(extra);
         let text = format!(
-            "listen = \"127.0.0.1:0\"\nnode = \"test\"\n{pins}data_folder = \"{}\"\naudit_folder = \"{}\"\ncustodians = [\"{}\"]\n\
+            "listen = \"127.0.0.1:0\"\nnode = \"test\"\n{pins}data_folder = \"{}\"\naudit_folder = \"{}\"\ncustodians = [{}]\n\
              [tls]\ncertificate = \"pki/server.pem\"\nkey = \"pki/server.key\"\n{}{}{extra}",
             self.folders[0],
             self.folders[1],
-            person("cleo"),
+            custodians.join(", "),
             trust(WORKLOADS, "workload"),
             trust(OPERATORS, "operator"),
         );
         write_private(&self.path("strongroom.toml"), &text).expect("written");
+    }
+
+    /// The public key of the server's first certificate, in PEM.
+    pub(crate) fn server_public_key(&self) -> String {
+        std::fs::read_to_string(self.pki("server", "pub")).expect("written")
     }
 
     /// A new certificate for the server, with a new key.
@@ -155,15 +178,19 @@ impl Site {
 
     /// Runs `init` and returns what it printed.
     pub(crate) fn init(&self, arguments: &[&str]) -> String {
+        self.try_init(self.command("init"), arguments).unwrap_or_else(|errors| panic!("init: {errors}"))
+    }
+
+    /// The same with a command that the test has changed, or what it wrote to standard error.
+    pub(crate) fn try_init(&self, mut command: Command, arguments: &[&str]) -> Result<String, String> {
         write_private(&self.path("passphrase"), PASSPHRASE).expect("written");
-        let output = self.command("init").arg("--passphrase-file").arg(self.path("passphrase")).args(arguments).output().expect("it ran");
-        assert!(output.status.success(), "init: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout)
-            .expect("text")
-            .lines()
-            .filter(|line| line.contains(" = "))
-            .map(|line| format!("{line}\n"))
-            .collect()
+        let output = command.arg("--passphrase-file").arg(self.path("passphrase")).args(arguments).output().expect("it ran");
+        if !output.status.success() {
+            return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+        }
+        let printed = String::from_utf8(output.stdout).expect("text");
+        let pins = printed.lines().filter(|line| line.contains(" = ")).map(|line| format!("{line}\n")).collect();
+        Ok(pins)
     }
 
     /// The program with a subcommand on this site's configuration.

@@ -13,8 +13,8 @@ const ROWS: &[&[&str]] = &[
     &["server", "config"],
     &["rpc", "ops_http", "cli"],
     &["vault"],
-    &["gate"],
-    &["access", "identity", "seal"],
+    &["gate", "hsm"],
+    &["access", "identity", "seal", "backup"],
     &["crypto", "storage", "audit", "pki", "traces"],
     &["memory", "metrics"],
     &["client"],
@@ -29,7 +29,8 @@ const ALSO: &[(&str, &str)] = &[("server", "config")];
 const ONLY: &[(&str, &[&str])] = &[
     ("client", &["model", "api"]), // what a backend takes over must not bring the vault along
     // It stands where any client stands; and the small CA is used on a machine of its own, where there is no server to ask.
-    ("cli", &["client", "pki", "model", "api"]),
+    // What a vault has signed is verified where there is none.
+    ("cli", &["client", "pki", "backup", "crypto", "model", "api"]),
     ("lib", &[]), // it only says which modules there are
 ];
 

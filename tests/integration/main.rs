@@ -3,9 +3,11 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `attacks` | floods of HTTP/2 frames, as bytes |
+//! | `backup` | backups, and what a restore brings back and what it does not |
 //! | `batch` | many values at once: each decided and on record by itself |
 //! | `boundaries` | absent or forbidden, other namespaces' objects, other callers' page tokens |
 //! | `canary` | a token in every field of every call, searched for in everything written and answered |
+//! | `ceremonies` | shares, slots and the root key, by the program itself |
 //! | `cli` | the program as people and scripts use it |
 //! | `clock` | a clock that is a year ahead or behind |
 //! | `costs` | calls that look at much: paid for, in turns, in little memory |
@@ -21,6 +23,7 @@
 //! | `harness` | a real server process, certificates and clients for everybody |
 //! | `host` | modes of files, pins, empty folders, a store that was put back |
 //! | `hostile` | hostile bytes, with a certificate and without |
+//! | `hsm` | a vault that an HSM opens, and HSMs that are away, refuse, lie, hang or crash |
 //! | `keys` | key versions, made while the vault serves |
 //! | `kill` | SIGKILL at random instants |
 //! | `labels` | labels that alerts and dashboard ask for |
@@ -40,6 +43,7 @@
 //! | `required` | what tests need of their machine |
 //! | `revocation` | lists of revoked certificates, and lives too short to need one |
 //! | `roles` | patterns, times, who may give what, and that taking away works at once |
+//! | `rotation` | a rewrap under readers, writers and a kill |
 //! | `script` | a run through the life of a vault, and what it may have left |
 //! | `secrets` | what becomes of a secret |
 //! | `shape` | what no field of the API may be |
@@ -54,9 +58,11 @@
 //! | `wire` | calls as bytes on the wire |
 
 mod attacks;
+mod backup;
 mod batch;
 mod boundaries;
 mod canary;
+mod ceremonies;
 mod cli;
 mod clock;
 mod costs;
@@ -72,6 +78,7 @@ mod flood;
 mod harness;
 mod host;
 mod hostile;
+mod hsm;
 mod keys;
 mod kill;
 mod labels;
@@ -91,6 +98,7 @@ mod requests;
 mod required;
 mod revocation;
 mod roles;
+mod rotation;
 mod script;
 mod secrets;
 mod shape;

@@ -97,10 +97,37 @@ const fn expected_open(method: Method) -> [Code; COLUMNS] {
         Method::CreateBinding        => [D,  D,  D,  D,  D,  D,  Y,  Y,  D,  D,  D,  N,  D,  N,  N,  N],
         // Auditors of the vault may know of a binding that they may not delete.
         Method::DeleteBinding        => [N,  N,  N,  N,  N,  N,  Y,  Y,  N,  D,  N,  N,  D,  N,  N,  N],
+        // It is not suspended.
+        Method::ConfirmBinding       => [N,  N,  N,  N,  N,  N,  P,  P,  N,  D,  N,  N,  D,  N,  N,  N],
         Method::ListBindings         => [D,  D,  D,  D,  D,  D,  Y,  Y,  Y,  Y,  D,  N,  Y,  N,  N,  N],
         Method::RotateKey            => [D,  D,  D,  D,  Y,  Y,  D,  D,  D,  D,  D,  N,  Y,  N,  N,  N],
+        Method::StartRewrap          => [D,  D,  D,  D,  Y,  Y,  D,  D,  D,  D,  D,  N,  Y,  N,  N,  N],
+        Method::PauseRewrap          => [D,  D,  D,  D,  Y,  Y,  D,  D,  D,  D,  D,  N,  Y,  N,  N,  N],
+        Method::ResumeRewrap         => [D,  D,  D,  D,  Y,  Y,  D,  D,  D,  D,  D,  N,  Y,  N,  N,  N],
+        Method::WatchRewrap          => [D,  D,  D,  D,  Y,  Y,  D,  D,  D,  D,  D,  N,  Y,  N,  N,  N],
         // Who rotates elsewhere is told that there is no such namespace.
-        Method::ListKeys             => [D,  D,  D,  D,  Y,  Y,  D,  D,  D,  D,  D,  D,  Y,  N,  D,  D],
+        Method::ListKeys | Method::ListRewraps => [D,  D,  D,  D,  Y,  Y,  D,  D,  D,  D,  D,  D,  Y,  N,  D,  D],
+        Method::CreateProposal       => [D,  D,  D,  D,  D,  Y,  D,  D,  D,  D,  D,  D,  Y,  D,  D,  D],
+        Method::ApproveProposal      => [D,  D,  D,  D,  D,  D,  D,  D,  D,  D,  D,  D,  Y,  D,  D,  D],
+        // Of somebody else's, who cannot approve is told that it is not theirs.
+        Method::WithdrawProposal     => [D,  D,  D,  D,  D,  D,  D,  D,  D,  D,  D,  D,  Y,  D,  D,  D],
+        Method::DescribeProposal     => [D,  D,  D,  D,  D,  Y,  D,  D,  D,  Y,  Y,  Y,  Y,  D,  D,  D],
+        Method::ListProposals        => [D,  D,  D,  D,  D,  Y,  D,  D,  D,  Y,  Y,  Y,  Y,  D,  D,  D],
+        Method::ListSlots            => [D,  D,  D,  D,  D,  Y,  D,  D,  D,  Y,  Y,  Y,  Y,  D,  D,  D],
+        Method::TestSlot             => [D,  D,  D,  D,  D,  Y,  D,  D,  D,  D,  Y,  Y,  Y,  D,  D,  D],
+        // Nobody has approved the proposal.
+        Method::PresentSecret        => [D,  D,  D,  D,  D,  P,  D,  D,  D,  D,  P,  P,  P,  D,  D,  D],
+        Method::CarryOutProposal     => [D,  D,  D,  D,  D,  P,  D,  D,  D,  D,  D,  D,  P,  D,  D,  D],
+        Method::ForgetShares         => [D,  D,  D,  D,  D,  D,  D,  D,  D,  D,  Y,  Y,  Y,  D,  D,  D],
+        // There is no such version.
+        Method::DisableKey           => [D,  D,  D,  D,  N,  N,  D,  D,  D,  D,  D,  N,  N,  N,  N,  N],
+        Method::EnableKey            => [D,  D,  D,  D,  N,  N,  D,  D,  D,  D,  D,  N,  N,  N,  N,  N],
+        Method::RetireKey            => [D,  D,  D,  D,  N,  N,  D,  D,  D,  D,  D,  N,  N,  N,  N,  N],
+        Method::CancelKeyRetirement  => [D,  D,  D,  D,  N,  N,  D,  D,  D,  D,  D,  N,  N,  N,  N,  N],
+        Method::GetKeyStatement      => [D,  D,  D,  D,  N,  N,  D,  D,  D,  D,  D,  N,  N,  N,  N,  N],
+        Method::CreateBackup         => [D,  D,  D,  D,  D,  D,  D,  D,  D,  D,  Y,  Y,  Y,  D,  D,  D],
+        Method::ListBackups          => [D,  D,  D,  D,  D,  D,  D,  D,  D,  Y,  Y,  Y,  Y,  D,  D,  D],
+        Method::ListRecoveryRecipients => [D,  D,  D,  D,  D,  D,  D,  D,  D,  Y,  Y,  Y,  Y,  D,  D,  D],
         Method::GetStatus            => [D,  D,  D,  D,  D,  D,  D,  D,  D,  D,  Y,  Y,  Y,  D,  D,  D],
         Method::Unseal               => [D,  D,  D,  D,  D,  D,  D,  D,  D,  D,  P,  P,  P,  D,  D,  D],
         Method::Seal                 => [D,  D,  D,  D,  D,  D,  D,  D,  D,  D,  Y,  Y,  Y,  D,  D,  D],
@@ -111,9 +138,9 @@ const fn expected_open(method: Method) -> [Code; COLUMNS] {
 /// What anybody gets while it is sealed: none but the custodians that the configuration names is known then.
 const fn expected_sealed(method: Method, is_configured_custodian: bool) -> Code {
     match (method, is_configured_custodian) {
-        (Method::GetStatus | Method::Unseal, true) => Y,
+        (Method::GetStatus | Method::Unseal | Method::ForgetShares, true) => Y,
         (Method::Seal, true) => U,
-        (Method::GetStatus | Method::Unseal | Method::Seal, false) => D,
+        (Method::GetStatus | Method::Unseal | Method::ForgetShares | Method::Seal, false) => D,
         _ => U,
     }
 }
@@ -201,6 +228,7 @@ impl Scene {
                 self.owner.destroy_secret(StateChange::of(&named(&subject.secret))).await.expect("destroyed");
             }
             Method::UpdateRole | Method::DeleteRole => subject.role = self.stage.fresh_role(number).await,
+            Method::ApproveProposal | Method::WithdrawProposal => subject.proposal = self.stage.fresh_proposal().await,
             Method::DeleteBinding => {
                 let binding = self.stage.bind("support", &person(&format!("subject-{number}")), Some("here")).await;
                 subject.binding = binding.binding_id.to_string();

@@ -80,6 +80,7 @@ async fn with_text(
         namespace: "ns-none".to_owned(),
         role: ("fresh-none".to_owned(), 1),
         binding: "0".repeat(32),
+        proposal: "0".repeat(32),
         number: stage.number(),
     };
     let request = message(method, &subject, &mut Probe::at(position, text));

@@ -9,6 +9,11 @@ use crate::harness::PASSPHRASE;
 /// The provider and the subject of every access token that [`message`] speaks of.
 pub(crate) const PROVIDER: &str = "provider-1";
 pub(crate) const SUBJECT: &str = "subject-1";
+/// No namespace of these tests has so many key versions.
+pub(crate) const NO_KEY_VERSION: u32 = 4_711;
+/// Two age recipients, whose identities nobody has here.
+pub(crate) const RECIPIENTS: [&str; 2] =
+    ["age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p", "age1lggyhqrw2nlhcxprm67z43rta597azn8gknawjehu9d9dl0jq3yqqvfafg"];
 
 /// What the requests of [`message`] are about.
 #[derive(Debug, Clone, Default)]
@@ -25,6 +30,8 @@ pub(crate) struct Subject {
     pub(crate) role: (String, u64),
     /// A binding in the namespace.
     pub(crate) binding: String,
+    /// A proposal of somebody else's that nobody has approved.
+    pub(crate) proposal: String,
     /// Makes the names of what is created unique.
     pub(crate) number: usize,
 }
@@ -68,6 +75,33 @@ impl<'a> Probe<'a> {
 
     fn grants(&mut self) -> Vec<api::Grant> {
         vec![api::Grant { actions: vec![api::Action::Audit.into()], path_pattern: self.text("grants.path_pattern", "**") }]
+    }
+
+    /// A quorum; the other changes stand beside it only when the test puts a text into them.
+    fn change(&mut self) -> api::ProposedChange {
+        let recipients = vec![self.text("change.add_quorum_slot.recipients", RECIPIENTS[0]), RECIPIENTS[1].to_owned()];
+        let removed = self.text("change.remove_slot.slot_id", "");
+        let dropped = self.text("change.replace_root_key.dropped_slot_ids", "");
+        let hsm = self.text("change.add_token_slot.hsm", "");
+        let (name, recipient) = (self.text("change.enrol_recipient.name", ""), self.text("change.enrol_recipient.recipient", ""));
+        let gone = self.text("change.remove_recipient.recipient", "");
+        api::ProposedChange {
+            add_passphrase_slot: None,
+            add_quorum_slot: Some(api::NewQuorumSlot { threshold: 2, shares: 2, recipients }),
+            remove_slot: (!removed.is_empty()).then_some(api::SlotRemoval { slot_id: removed }),
+            enrol_recipient: (!name.is_empty() || !recipient.is_empty()).then_some(api::RecipientEnrolment { name, recipient }),
+            remove_recipient: (!gone.is_empty()).then_some(api::RecipientRemoval { recipient: gone }),
+            add_token_slot: (!hsm.is_empty()).then_some(api::NewTokenSlot { hsm }),
+            replace_root_key: (!dropped.is_empty()).then(|| api::RootKeyReplacement { dropped_slot_ids: vec![dropped] }),
+        }
+    }
+
+    fn proposal(&mut self, subject: &Subject) -> (String, String) {
+        (self.text("proposal_id", subject.proposal.clone()), self.text("reason", "a test"))
+    }
+
+    fn key_version(&mut self, namespace: String) -> (String, u32, String) {
+        (self.text("namespace", namespace), NO_KEY_VERSION, self.text("reason", "a test"))
     }
 
     fn state_change(&mut self, name: String) -> (String, String, String) {
@@ -165,6 +199,8 @@ pub(crate) fn message(method: Method, subject: &Subject, probe: &mut Probe<'_>) 
                 versions_kept: 0,
                 recovery_window: None,
                 require_post_quantum: false,
+                cryptoperiod: None,
+                auto_rotate: false,
             }),
             request_id: p.text("request_id", ""),
         }
@@ -199,6 +235,13 @@ pub(crate) fn message(method: Method, subject: &Subject, probe: &mut Probe<'_>) 
             request_id: p.text("request_id", ""),
         }
         .encode_to_vec(),
+        Method::ConfirmBinding => {
+            api::ConfirmBindingRequest { binding_id: p.text("binding_id", subject.binding.clone()), reason: p.text("reason", "a test") }
+                .encode_to_vec()
+        }
+        Method::CreateBackup => api::CreateBackupRequest { keep: None, reason: p.text("reason", "a test") }.encode_to_vec(),
+        Method::ListBackups => api::ListBackupsRequest { page_size, page_token: p.text("page_token", "") }.encode_to_vec(),
+        Method::ListRecoveryRecipients => api::ListRecoveryRecipientsRequest {}.encode_to_vec(),
         Method::DeleteBinding => {
             api::DeleteBindingRequest { binding_id: p.text("binding_id", subject.binding.clone()), reason: p.text("reason", "a test") }
                 .encode_to_vec()
@@ -215,14 +258,89 @@ pub(crate) fn message(method: Method, subject: &Subject, probe: &mut Probe<'_>) 
             namespace: p.text("namespace", namespace),
             expected_active_version: 0,
             reason: p.text("reason", "a test"),
+            ..api::RotateKeyRequest::default()
         }
         .encode_to_vec(),
+        Method::StartRewrap => api::StartRewrapRequest {
+            namespace: p.text("namespace", namespace),
+            reencrypt: false,
+            rate_per_s: 0,
+            reason: p.text("reason", "a test"),
+        }
+        .encode_to_vec(),
+        Method::PauseRewrap => {
+            api::PauseRewrapRequest { namespace: p.text("namespace", namespace), reason: p.text("reason", "a test") }.encode_to_vec()
+        }
+        Method::ResumeRewrap => {
+            api::ResumeRewrapRequest { namespace: p.text("namespace", namespace), rate_per_s: 0, reason: p.text("reason", "a test") }
+                .encode_to_vec()
+        }
+        Method::ListRewraps => {
+            api::ListRewrapsRequest { namespace: p.text("namespace", namespace), page_size, page_token: p.text("page_token", "") }
+                .encode_to_vec()
+        }
+        Method::WatchRewrap => api::WatchRewrapRequest { namespace: p.text("namespace", namespace) }.encode_to_vec(),
         Method::ListKeys => {
             api::ListKeysRequest { namespace: p.text("namespace", namespace), page_size, page_token: p.text("page_token", "") }
                 .encode_to_vec()
         }
+        Method::DisableKey => {
+            let (namespace, version, reason) = p.key_version(namespace);
+            api::DisableKeyRequest { namespace, version, reason }.encode_to_vec()
+        }
+        Method::EnableKey => {
+            let (namespace, version, reason) = p.key_version(namespace);
+            api::EnableKeyRequest { namespace, version, reason }.encode_to_vec()
+        }
+        Method::RetireKey => {
+            let (namespace, version, reason) = p.key_version(namespace);
+            api::RetireKeyRequest { namespace, version, reason }.encode_to_vec()
+        }
+        Method::CancelKeyRetirement => {
+            let (namespace, version, reason) = p.key_version(namespace);
+            api::CancelKeyRetirementRequest { namespace, version, reason }.encode_to_vec()
+        }
+        Method::GetKeyStatement => {
+            api::GetKeyStatementRequest { namespace: p.text("namespace", namespace), version: NO_KEY_VERSION }.encode_to_vec()
+        }
         Method::GetStatus => api::GetStatusRequest {}.encode_to_vec(),
-        Method::Unseal => api::UnsealRequest { passphrase: p.bytes("passphrase", PASSPHRASE) }.encode_to_vec(),
+        Method::Unseal => api::UnsealRequest { passphrase: p.bytes("passphrase", PASSPHRASE), share: p.bytes("share", "") }.encode_to_vec(),
+        Method::ForgetShares => api::ForgetSharesRequest { reason: p.text("reason", "a test") }.encode_to_vec(),
+        Method::CreateProposal => api::CreateProposalRequest {
+            change: Some(p.change()),
+            reason: p.text("reason", "a test"),
+            expire_time: None,
+            request_id: p.text("request_id", ""),
+        }
+        .encode_to_vec(),
+        Method::ApproveProposal => {
+            let (proposal_id, reason) = p.proposal(subject);
+            api::ApproveProposalRequest { proposal_id, reason }.encode_to_vec()
+        }
+        Method::WithdrawProposal => {
+            let (proposal_id, reason) = p.proposal(subject);
+            api::WithdrawProposalRequest { proposal_id, reason }.encode_to_vec()
+        }
+        Method::DescribeProposal => {
+            api::DescribeProposalRequest { proposal_id: p.text("proposal_id", subject.proposal.clone()) }.encode_to_vec()
+        }
+        Method::ListProposals => {
+            api::ListProposalsRequest { only_pending: true, page_size, page_token: p.text("page_token", "") }.encode_to_vec()
+        }
+        Method::ListSlots => api::ListSlotsRequest {}.encode_to_vec(),
+        Method::TestSlot => {
+            api::TestSlotRequest { passphrase: p.bytes("passphrase", PASSPHRASE), share: p.bytes("share", "") }.encode_to_vec()
+        }
+        Method::PresentSecret => api::PresentSecretRequest {
+            proposal_id: p.text("proposal_id", subject.proposal.clone()),
+            passphrase: p.bytes("passphrase", PASSPHRASE),
+            share: p.bytes("share", ""),
+        }
+        .encode_to_vec(),
+        Method::CarryOutProposal => {
+            let (proposal_id, reason) = p.proposal(subject);
+            api::CarryOutProposalRequest { proposal_id, new_passphrase: p.bytes("new_passphrase", ""), reason }.encode_to_vec()
+        }
         Method::Seal => api::SealRequest { reason: p.text("reason", "a test") }.encode_to_vec(),
         Method::ListAuditEntries => api::ListAuditEntriesRequest {
             start_time: None,

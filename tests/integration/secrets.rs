@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use strongroom::client::{Client, Expiry, MetadataUpdate, Page, Reveal, SecretState, SecretUpdate, StateChange};
+use strongroom::client::{Client, Expiry, MetadataUpdate, NewSecret, Page, Reveal, SecretState, SecretUpdate, StateChange};
 use strongroom::model::{Clock, SecretName, SystemClock};
 use tonic::Code;
 
+use crate::harness::{PROGRAM, person};
 use crate::stage::{Stage, bytes, named, opaque, shared};
 use crate::wire::refused;
 
@@ -221,4 +222,51 @@ async fn of_many_versions_only_as_many_stay_as_the_namespace_keeps() {
     assert_eq!(versions(&client, &name).await, [6, 5, 4]);
     assert_eq!(value(&client, Reveal::latest(&name).version(4)).await.as_deref(), Ok("4"));
     assert_eq!(value(&client, Reveal::latest(&name).version(3)).await, Err(Code::NotFound));
+}
+
+/// A merchant asks to be forgotten: in every namespace, and nobody else with them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subject_is_forgotten_in_every_namespace_and_nobody_else_is() {
+    let stage = shared().await;
+    let (here, there) = (stage.namespace().await, stage.namespace().await);
+    let eraser = person(&format!("eraser-{}", stage.number()));
+    let role = stage.role(&["describe,create,destroy:**"]).await;
+    for namespace in [&here, &there] {
+        stage.bind(&role, &eraser, Some(namespace)).await;
+    }
+    let owner = stage.client(&eraser).await;
+    let subject = format!("merchant-{}", stage.number());
+    let store = |name: String, subject: String| {
+        let owner = owner.clone();
+        async move { owner.create_secret(NewSecret::access_token(&named(name), bytes("value"), "wepay", subject)).await.expect("stored") }
+    };
+    for name in [format!("{here}/a"), format!("{here}/b/c"), format!("{there}/a")] {
+        store(name, subject.clone()).await;
+    }
+    store(format!("{here}/other"), format!("{subject}0")).await;
+    let profile = stage.site.profile(&stage.running, &eraser);
+    let run = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(PROGRAM);
+        command.args(["--output", "json", "--profile"]).arg(&profile).args(arguments).stdin(std::process::Stdio::null());
+        command.output().expect("it ran")
+    };
+    let told = |output: std::process::Output| -> serde_json::Value {
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).expect("JSON")
+    };
+    assert_eq!(run(&["subject", "destroy", "wepay", &subject]).status.code(), Some(2), "nobody was there to confirm");
+    assert_eq!(told(run(&["subject", "list", "wepay", &subject]))["items"].as_array().map(Vec::len), Some(3));
+    let done = told(run(&["subject", "destroy", "wepay", &subject, "--yes", "--reason", "a request for erasure"]));
+    assert_eq!((done["destroyed"].as_array().map(Vec::len), &done["complete"]), (Some(3), &true.into()));
+    let ends = done["ends"].as_array().expect("a list");
+    assert!(ends.len() >= 4 && ends[1]["when"].as_str().expect("text").contains("restore"), "{ends:?}");
+    for name in [format!("{here}/a"), format!("{there}/a")] {
+        assert_eq!(owner.describe_secret(&named(&name)).await.expect("restorable").state, SecretState::Destroyed);
+    }
+    assert_eq!(owner.describe_secret(&named(format!("{here}/other"))).await.expect("there").state, SecretState::Enabled);
+    // What is destroyed already is purged as well.
+    let done = told(run(&["subject", "destroy", "wepay", &subject, "--purge", "--yes"]));
+    assert_eq!((done["destroyed"].as_array().map(Vec::len), &done["purged"]), (Some(3), &true.into()));
+    assert_eq!(told(run(&["subject", "list", "wepay", &subject]))["items"].as_array().map(Vec::len), Some(0));
+    assert_eq!(told(run(&["subject", "destroy", "wepay", &subject, "--yes"]))["destroyed"].as_array().map(Vec::len), Some(0), "a retry");
 }

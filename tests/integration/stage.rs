@@ -4,9 +4,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use strongroom::api::{self, Method};
-use strongroom::client::{BindingInfo, BindingScope, Client, Grant, NewBinding, NewNamespace, NewRole, NewSecret, SecretInfo};
+use strongroom::client::{
+    BindingInfo, BindingScope, Client, Grant, NewBinding, NewNamespace, NewRole, NewSecret, ProposedChange, SecretInfo,
+};
 use strongroom::model::{Environment, SecretBytes, SecretName, SpiffeId};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 use tonic::transport::Channel;
 
 use crate::harness::{Running, Site, person, workload};
@@ -21,6 +23,8 @@ pub(crate) struct Stage {
     pub(crate) site: Site,
     pub(crate) running: Running,
     next: AtomicUsize,
+    /// A proposal that nobody approves or ends.
+    standing: OnceCell<String>,
 }
 
 /// The stage of all tests that run at this time: it ends, and its server with it, with the last of them.
@@ -40,7 +44,7 @@ impl Stage {
     pub(crate) async fn new(extra: &str) -> Self {
         let site = Site::with_vault(extra);
         let running = site.start_open().await;
-        Self { site, running, next: AtomicUsize::new(1) }
+        Self { site, running, next: AtomicUsize::new(1), standing: OnceCell::new() }
     }
 
     /// A number that no other call gets.
@@ -116,6 +120,7 @@ impl Stage {
             namespace: namespace.to_owned(),
             role: self.fresh_role(number).await,
             binding: binding.binding_id.to_string(),
+            proposal: self.standing.get_or_init(|| self.fresh_proposal()).await.clone(),
             number,
         }
     }
@@ -124,6 +129,15 @@ impl Stage {
     pub(crate) async fn token(&self, owner: &Client, name: &str) -> SecretInfo {
         let new = NewSecret::access_token(&name.parse().expect("valid"), bytes("value"), PROVIDER, SUBJECT);
         owner.create_secret(new).await.expect("stored").secret
+    }
+
+    /// A proposal of somebody of its own, which nobody has approved.
+    pub(crate) async fn fresh_proposal(&self) -> String {
+        let proposer = person(&format!("proposer-{}", self.number()));
+        self.bind("key-admin", &proposer, None).await;
+        let change = ProposedChange::AddPassphraseSlot;
+        let proposal = self.client(&proposer).await.propose(&change, "a test", None).await.expect("proposed");
+        proposal.proposal_id.to_string()
     }
 
     /// A role that nobody holds, with its revision.

@@ -50,7 +50,7 @@ pub(crate) async fn send_with(channel: &Channel, path: &str, request: Request<Ve
     let path: PathAndQuery = path.parse().expect("a path");
     let mut grpc = Grpc::new(channel.clone());
     grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
-    if path == Method::WatchSecrets.path() {
+    if [Method::WatchSecrets.path(), Method::WatchRewrap.path(), Method::CreateBackup.path()].contains(&path.as_str()) {
         let mut stream = grpc.server_streaming(request, path, Raw).await?.into_inner();
         return stream.message().await?.ok_or_else(|| Status::unknown("a stream without a message"));
     }

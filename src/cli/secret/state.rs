@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::view::print_secret;
 use super::{ChangeArguments, RemovalArguments};
+use crate::cli::destruction::{ends, explain};
 use crate::cli::input::confirm;
 use crate::cli::{CliError, Session};
 use crate::client::StateChange;
@@ -23,9 +24,7 @@ pub(super) async fn restore(session: &Session, arguments: ChangeArguments) -> Re
 pub(super) async fn destroy(session: &Session, arguments: RemovalArguments) -> Result<(), CliError> {
     confirm("destroy", &arguments.change.name.to_string(), arguments.yes)?;
     let secret = session.client.destroy_secret(arguments.change.change()).await?;
-    if let Some(until) = secret.purge_time {
-        session.printer.note(&format!("until {until}, `strongroom secret restore` brings it back"));
-    }
+    explain(session.printer, &ends(secret.purge_time));
     print_secret(session, &secret)
 }
 
@@ -33,6 +32,7 @@ pub(super) async fn purge(session: &Session, arguments: RemovalArguments) -> Res
     let name = arguments.change.name.to_string();
     confirm("delete for good", &name, arguments.yes)?;
     let deleted_rows = session.client.purge_secret(arguments.change.change()).await?;
+    explain(session.printer, &ends(None));
     let fields = [("name", name.clone()), ("deleted rows", deleted_rows.to_string())];
     session.printer.item(&json!({ "name": name, "deleted_rows": deleted_rows }), &fields)
 }

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, SubjectPublicKeyInfoDer};
 use zeroize::Zeroizing;
 
 use super::ConnectError;
@@ -42,6 +42,15 @@ impl ClientFiles {
         }
         let key = PrivateKeyDer::from_pem_slice(&content).map_err(|_| key_refused("holds no private key in PEM"))?;
         Ok(Material { roots: load_certificates(&self.roots)?, chain: load_certificates(&self.certificate)?, key })
+    }
+}
+
+/// Public keys (SubjectPublicKeyInfo) out of a PEM file: at least one.
+pub(super) fn load_public_keys(path: &Path) -> Result<Vec<SubjectPublicKeyInfoDer<'static>>, ConnectError> {
+    let (content, _) = read(path)?;
+    match SubjectPublicKeyInfoDer::pem_slice_iter(&content).collect::<Result<Vec<_>, _>>() {
+        Ok(found) if !found.is_empty() => Ok(found),
+        _ => Err(ConnectError::File { path: path.to_owned(), why: "holds no public key in PEM" }),
     }
 }
 

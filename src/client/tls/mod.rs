@@ -24,7 +24,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 pub use connect::{Timeouts, connect, connect_lazy};
 pub use files::ClientFiles;
-pub use verifier::WrongServer;
+pub use verifier::{ExpectedServer, WrongServer};
 
 use crate::model::SpiffeId;
 use files::Material;
@@ -34,7 +34,7 @@ use verifier::PinnedServer;
 #[derive(Clone)]
 pub struct ClientTls {
     current: Arc<ArcSwap<ClientConfig>>,
-    server_id: SpiffeId,
+    server: ExpectedServer,
 }
 
 /// Why there is no connection.
@@ -79,7 +79,7 @@ pub enum ConnectError {
 
 impl ClientTls {
     /// From the CAs that may have issued the server's certificate, the client's chain (leaf first), its key, and the one
-    /// SPIFFE ID that the server must prove.
+    /// SPIFFE ID that the server must prove; with [`ExpectedServer`], one of some keys, too.
     ///
     /// # Errors
     /// No or unreadable roots, an empty chain, or a key that is not the certificate's.
@@ -87,19 +87,20 @@ impl ClientTls {
         roots: Vec<CertificateDer<'static>>,
         chain: Vec<CertificateDer<'static>>,
         key: PrivateKeyDer<'static>,
-        server_id: SpiffeId,
+        server: impl Into<ExpectedServer>,
     ) -> Result<Self, ConnectError> {
-        let config = configure(roots, chain, key, &server_id)?;
-        Ok(Self { current: Arc::new(ArcSwap::from_pointee(config)), server_id })
+        let server = server.into();
+        let config = configure(roots, chain, key, &server)?;
+        Ok(Self { current: Arc::new(ArcSwap::from_pointee(config)), server })
     }
 
     /// The same from PEM files.
     ///
     /// # Errors
     /// As [`ClientTls::new`]; and a file that cannot be read or holds something else, or a key that others may read.
-    pub fn from_files(files: &ClientFiles, server_id: SpiffeId) -> Result<Self, ConnectError> {
+    pub fn from_files(files: &ClientFiles, server: impl Into<ExpectedServer>) -> Result<Self, ConnectError> {
         let Material { roots, chain, key } = files.load()?;
-        Self::new(roots, chain, key, server_id)
+        Self::new(roots, chain, key, server)
     }
 
     /// Reads the files again, for certificates that are renewed while the client runs. Connections made from now on use
@@ -109,14 +110,14 @@ impl ClientTls {
     /// As [`ClientTls::from_files`]; then what was there stays in use.
     pub fn reload(&self, files: &ClientFiles) -> Result<(), ConnectError> {
         let Material { roots, chain, key } = files.load()?;
-        self.current.store(Arc::new(configure(roots, chain, key, &self.server_id)?));
+        self.current.store(Arc::new(configure(roots, chain, key, &self.server)?));
         Ok(())
     }
 
     /// The server that is expected.
     #[must_use]
     pub fn server_id(&self) -> &SpiffeId {
-        &self.server_id
+        self.server.id()
     }
 
     /// The rustls configuration in use, for clients that bring their own HTTP/2.
@@ -130,7 +131,7 @@ fn configure(
     roots: Vec<CertificateDer<'static>>,
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
-    server_id: &SpiffeId,
+    server: &ExpectedServer,
 ) -> Result<ClientConfig, ConnectError> {
     let mut store = RootCertStore::empty();
     for root in roots {
@@ -142,7 +143,7 @@ fn configure(
     let kx_groups = vec![kx_group::X25519MLKEM768, kx_group::X25519, kx_group::SECP256R1];
     let provider = Arc::new(CryptoProvider { kx_groups, ..aws_lc_rs::default_provider() });
     let algorithms = provider.signature_verification_algorithms;
-    let verifier = PinnedServer { roots: store, server_id: server_id.clone(), algorithms };
+    let verifier = PinnedServer { roots: store, expected: server.clone(), algorithms };
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .expect("the provider has TLS 1.3 suites and groups")

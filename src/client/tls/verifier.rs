@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -9,10 +10,48 @@ use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme};
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls_pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
+use super::ConnectError;
+use super::files::load_public_keys;
 use crate::model::SpiffeId;
+
+/// Who the server must be: the holder of an id, and perhaps of one of some keys.
+#[derive(Debug, Clone)]
+pub struct ExpectedServer {
+    id: SpiffeId,
+    /// None: any key that its CA has certified.
+    keys: Option<Vec<SubjectPublicKeyInfoDer<'static>>>,
+}
+
+impl ExpectedServer {
+    /// With the public keys of a PEM file, if there is one.
+    ///
+    /// # Errors
+    /// It cannot be read, or holds none.
+    pub fn with_keys_of(id: SpiffeId, file: Option<&Path>) -> Result<Self, ConnectError> {
+        Ok(Self { id, keys: file.map(load_public_keys).transpose()? })
+    }
+
+    /// Its id.
+    #[must_use]
+    pub const fn id(&self) -> &SpiffeId {
+        &self.id
+    }
+
+    fn has_key(&self, certificate: &CertificateDer<'_>) -> bool {
+        let Some(keys) = &self.keys else { return true };
+        let Ok((_, certificate)) = X509Certificate::from_der(certificate) else { return false };
+        keys.iter().any(|key| key.as_ref() == certificate.public_key().raw)
+    }
+}
+
+impl From<SpiffeId> for ExpectedServer {
+    fn from(id: SpiffeId) -> Self {
+        Self { id, keys: None }
+    }
+}
 
 /// A server proved to be another one than the client expected.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +66,7 @@ pub struct WrongServer {
 #[derive(Debug)]
 pub(super) struct PinnedServer {
     pub(super) roots: RootCertStore,
-    pub(super) server_id: SpiffeId,
+    pub(super) expected: ExpectedServer,
     pub(super) algorithms: WebPkiSupportedAlgorithms,
 }
 
@@ -44,10 +83,10 @@ impl ServerCertVerifier for PinnedServer {
         let parsed = ParsedCertificate::try_from(end_entity)?;
         verify_server_cert_signed_by_trust_anchor(&parsed, &self.roots, intermediates, now, self.algorithms.all)?;
         let shown = spiffe_id(end_entity);
-        if shown.as_ref() == Some(&self.server_id) {
+        if shown.as_ref() == Some(&self.expected.id) && self.expected.has_key(end_entity) {
             return Ok(ServerCertVerified::assertion());
         }
-        let wrong = WrongServer { expected: self.server_id.clone(), shown };
+        let wrong = WrongServer { expected: self.expected.id.clone(), shown };
         Err(CertificateError::Other(OtherError(Arc::new(wrong))).into())
     }
 
@@ -104,6 +143,9 @@ impl WrongServer {
 impl fmt::Display for WrongServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.shown {
+            Some(shown) if *shown == self.expected => {
+                write!(f, "wrong server: it proved to be {shown}, but with a key that is not among those that the client pins")
+            }
             Some(shown) => write!(f, "wrong server: expected {}, shown {shown}", self.expected),
             None => write!(f, "wrong server: expected {}, shown a certificate without exactly one SPIFFE ID", self.expected),
         }

@@ -165,6 +165,31 @@ impl Keyring {
         Ok(Self { vault, namespace, index, versions, active })
     }
 
+    /// A record with all its keys, those out of service too, wrapped by another system key.
+    ///
+    /// # Errors
+    /// [`CryptoError::Malformed`]; [`CryptoError::Refused`] for a key that does not open; [`CryptoError::Random`].
+    pub fn rewrapped(
+        vault: VaultId,
+        namespace: NamespaceId,
+        old: &Key,
+        new: &Key,
+        record: &[u8],
+        random: &dyn Random,
+    ) -> Result<Vec<u8>, CryptoError> {
+        let (epoch, wrapped, mut versions) = record::decode(record).map_err(CryptoError::Malformed)?;
+        let context = Context::Index { vault, namespace, epoch };
+        let index_key = unwrap_key(old, &context, &wrapped)?;
+        let wrapped = wrap_key(new, &context, &index_key, random)?;
+        for version in &mut versions {
+            if let Some(wrapped) = &mut version.wrapped {
+                let context = Context::Kek { vault, namespace, version: version.info.version };
+                *wrapped = wrap_key(new, &context, &unwrap_key(old, &context, wrapped.as_slice())?, random)?;
+            }
+        }
+        Ok(record::encode(&Index { epoch, wrapped, key: IndexKey::new(&index_key) }, &versions))
+    }
+
     fn last(&self) -> &Version {
         self.versions.last().expect("create makes one, decode demands one, and the last is never taken away")
     }

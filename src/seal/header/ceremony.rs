@@ -5,11 +5,13 @@
 //! An older header still opens with what opened it then, and leads to the keys of then. So a slot whose secret has got into wrong
 //! hands is removed, and then root key and system key are replaced: only that makes the older header worth nothing.
 
+use std::borrow::Borrow;
+
 use super::{Header, MAX_SLOTS};
 use crate::crypto::{Context, Key, QuorumSize, Random, wrap_key};
 use crate::model::{Invalid, SlotId, Timestamp};
 use crate::seal::slot::Slot;
-use crate::seal::{Argon2Parameters, OpenSlot, Passphrase, SealError, Share};
+use crate::seal::{Argon2Parameters, OpenSlot, Passphrase, SealError, Share, TokenKey};
 
 /// What replacing the system key gives.
 #[derive(Debug)]
@@ -37,7 +39,7 @@ impl Header {
         now: Timestamp,
     ) -> Result<(Self, SlotId), SealError> {
         self.may_grow(open)?;
-        let slot = Slot::for_passphrase(self.vault, &open.root, passphrase, parameters, random, now)?;
+        let (slot, _) = Slot::for_passphrase(self.vault, &open.root, passphrase, parameters, random, now)?;
         Ok(self.with_slot(open, slot))
     }
 
@@ -53,9 +55,26 @@ impl Header {
         now: Timestamp,
     ) -> Result<(Self, SlotId, Vec<Share>), SealError> {
         self.may_grow(open)?;
-        let (slot, shares) = Slot::for_quorum(self.vault, &open.root, size, random, now)?;
+        let (slot, _, shares) = Slot::for_quorum(self.vault, &open.root, size, random, now)?;
         let (header, id) = self.with_slot(open, slot);
         Ok((header, id, shares))
+    }
+
+    /// With one more slot, at the end, that this key of an HSM opens. Takes as long as the HSM does, twice.
+    ///
+    /// # Errors
+    /// [`SealError::TooManySlots`]; [`SealError::Tampered`]; [`SealError::Token`]: the HSM did not do it, or does not give back what
+    /// it was given; [`SealError::Random`].
+    pub async fn with_token(
+        &self,
+        open: &OpenSlot,
+        token: &dyn TokenKey,
+        random: &dyn Random,
+        now: Timestamp,
+    ) -> Result<(Self, SlotId), SealError> {
+        self.may_grow(open)?;
+        let slot = Slot::for_token(self.vault, &open.root, token, random, now).await?;
+        Ok(self.with_slot(open, slot))
     }
 
     /// Without a slot, be it the opened one.
@@ -73,16 +92,17 @@ impl Header {
         Ok(header.authenticated_by(&open.root))
     }
 
-    /// With a new root key. The opened slots lead to it, with the same passphrases and shares as before; the others cannot be taken
+    /// With a new root key. The opened slots lead to it, with the same passphrases, shares and HSMs as before; the others cannot be taken
     /// along, and must be named as dropped. The system key stays, wrapped anew.
     ///
     /// # Errors
     /// [`SealError::SlotUnaccounted`]: a slot is neither opened nor named; [`SealError::SlotNamedTwice`]: one is both, or twice in a
     /// list; [`SealError::NoSuchSlot`]; [`SealError::LastSlot`]: none would be left; [`SealError::Tampered`]; [`SealError::Random`].
-    pub fn with_new_root(&self, opened: &[OpenSlot], dropped: &[SlotId], random: &dyn Random) -> Result<Self, SealError> {
+    pub fn with_new_root<S: Borrow<OpenSlot>>(&self, opened: &[S], dropped: &[SlotId], random: &dyn Random) -> Result<Self, SealError> {
+        let opened: Vec<&OpenSlot> = opened.iter().map(Borrow::borrow).collect();
         let first = opened.first().ok_or(SealError::LastSlot)?;
         let system = self.system_key(first)?;
-        self.accounts_for_each_slot(opened, dropped)?;
+        self.accounts_for_each_slot(&opened, dropped)?;
         let root = Key::generate(random)?;
         let mut slots = Vec::with_capacity(opened.len());
         for slot in &self.slots {
@@ -123,8 +143,8 @@ impl Header {
     }
 
     /// Each slot is opened or named, once, and what was opened are slots of this header as they stand in it.
-    fn accounts_for_each_slot(&self, opened: &[OpenSlot], dropped: &[SlotId]) -> Result<(), SealError> {
-        let named: Vec<_> = opened.iter().map(OpenSlot::id).chain(dropped.iter().copied()).collect();
+    fn accounts_for_each_slot(&self, opened: &[&OpenSlot], dropped: &[SlotId]) -> Result<(), SealError> {
+        let named: Vec<_> = opened.iter().map(|open| open.id()).chain(dropped.iter().copied()).collect();
         for (at, id) in named.iter().enumerate() {
             self.slot(*id)?;
             if named[..at].contains(id) {

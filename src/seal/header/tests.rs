@@ -67,7 +67,7 @@ fn each_of_several_slots_opens() {
     let root = header.slots[0].open(VAULT, &secret_of(&header)).expect("its own secret");
     let second = passphrase("the second custodian's own words");
     let slot = Slot::for_passphrase(VAULT, &root, &second, Argon2Parameters::for_throwaway(), &random, now()).expect("it counts");
-    header.slots.push(slot);
+    header.slots.push(slot.0);
     assert_eq!(header.unseal(&second).err(), Some(SealError::Tampered), "a slot that the root key has not authenticated");
     header.mac = mac(&root, &header.authenticated_bytes());
     let again = Header::decode(&header.encode()).expect("encoded above");

@@ -22,6 +22,11 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
+    /// Of a store without rows, whose next revision is the one after this.
+    pub(super) fn after(revision: Revision) -> Self {
+        Self { revision, ..Self::default() }
+    }
+
     /// A row at `old` (absent: none) is at `new` from now on.
     pub(super) fn replace(&mut self, old: Revision, new: Revision) {
         self.remove(old);

@@ -59,6 +59,9 @@ impl Log {
     }
 
     pub(super) fn get(&self, key: &Key) -> Result<Option<Row>, StoreError> {
+        if key.as_bytes() == LEDGER_KEY {
+            return Ok(None);
+        }
         let found = self.db.get(key.as_bytes()).map_err(translated)?;
         if self.is_crowded.load(Ordering::Relaxed) {
             for _ in 1..TOUCHES {
@@ -77,6 +80,8 @@ impl Log {
     pub(super) fn rows_under(&self, prefix: &Key, after: Option<&Key>) -> impl Iterator<Item = Result<(Key, Row), StoreError>> {
         let from = match after {
             Some(after) if after >= prefix => Bound::Excluded(after.as_bytes()),
+            // Behind the ledger, whose key is the empty one.
+            _ if prefix.as_bytes().is_empty() => Bound::Excluded(LEDGER_KEY),
             _ => Bound::Included(prefix.as_bytes()),
         };
         let prefix = prefix.clone();

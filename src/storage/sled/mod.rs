@@ -4,6 +4,7 @@
 //! commit -> inbox -> the one writer thread:  group of up to 256 batches
 //!                      room on the disk? -> expectations against tree and group -> one apply_batch -> flush
 //!                      -> fdatasync on our own handle of the log -> witness -> watchers -> answers
+//! stand_still -> inbox -> between two groups the writer waits until it is dropped, for 2 s at most
 //! get    -> straight from the tree; a row (or a deletion) newer than what is durable is waited for
 //! ```
 //!
@@ -29,7 +30,7 @@ mod witness;
 mod writer;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
@@ -41,8 +42,11 @@ use self::disk::Disk;
 use self::folder::Folder;
 use self::group::Request;
 use self::log::Log;
-use self::writer::{Message, Opened, Writer};
-use super::{Batch, Changes, CommitError, Condition, Feed, GET_KEYS, Key, Page, PageSize, Revision, Row, Store, StoreError, StoreStatus};
+use self::writer::{Message, Opened, StandsFor, Writer};
+use super::{
+    Batch, Changes, CommitError, Condition, Feed, Key, Page, PageSize, Revision, Row, Standstill, Store, StoreError, StoreStatus,
+    check_keys,
+};
 
 /// Batches that may wait for the writer; further callers wait before they hand theirs over.
 const INBOX_BATCHES: usize = 1024;
@@ -52,8 +56,21 @@ const INBOX_BATCHES: usize = 1024;
 pub enum Mode {
     /// The folder is absent or empty, and becomes a store.
     CreateNew,
+    /// The same, and its next revision is the one after this: no revision of the store that it takes the place of comes again.
+    CreateAfter(Revision),
     /// The folder is a store.
     OpenExisting,
+}
+
+impl Mode {
+    /// The revision after which a new store begins; none for one that is to be found.
+    const fn begins_after(self) -> Option<Revision> {
+        match self {
+            Self::CreateNew => Some(Revision::ABSENT),
+            Self::CreateAfter(revision) => Some(revision),
+            Self::OpenExisting => None,
+        }
+    }
 }
 
 /// What an operator may set.
@@ -71,6 +88,14 @@ pub struct SledStore {
     inbox: mpsc::Sender<Message>,
     room: Arc<Semaphore>,
     writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// The writer waits until this is dropped.
+struct Held {
+    shared: Arc<Shared>,
+    revision: Revision,
+    is_over: Arc<AtomicBool>,
+    _release: mpsc::Sender<()>,
 }
 
 /// What readers and the writer share. Only the writer changes it.
@@ -111,7 +136,7 @@ impl SledStore {
     /// were.
     pub fn open(path: &Path, options: &SledOptions, mode: Mode) -> Result<Self, StoreError> {
         let folder = match mode {
-            Mode::CreateNew => Folder::create(path)?,
+            Mode::CreateNew | Mode::CreateAfter(_) => Folder::create(path)?,
             Mode::OpenExisting => Folder::existing(path)?,
         };
         let disk = Disk::open(&folder, options.reserve_bytes)?;
@@ -162,17 +187,8 @@ fn join(writer: JoinHandle<()>) {
 #[async_trait]
 impl Store for SledStore {
     async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Row>>, StoreError> {
-        if keys.len() > GET_KEYS {
-            return Err(StoreError::BatchTooLarge("more than 128 keys"));
-        }
-        loop {
-            // In place, on the caller's thread: a hit takes a microsecond or two, and a miss one read of a page.
-            let opening = self.shared.opening();
-            let rows = self.shared.read(|log| keys.iter().map(|key| log.get(key)).collect::<Result<Vec<_>, _>>())?;
-            if self.shared.is_settled(opening, self.shared.newest_seen(&rows)).await? {
-                return Ok(rows);
-            }
-        }
+        check_keys(keys)?;
+        self.shared.get(keys).await
     }
 
     async fn scan(&self, prefix: &Key, after: Option<&Key>, limit: PageSize) -> Result<Page, StoreError> {
@@ -205,6 +221,16 @@ impl Store for SledStore {
         }
     }
 
+    async fn stand_still(&self) -> Result<Box<dyn Standstill>, StoreError> {
+        let (ready, stands) = oneshot::channel();
+        let (release, released) = mpsc::channel();
+        let is_over = Arc::new(AtomicBool::new(false));
+        let message = Message::StandStill(StandsFor { ready, released, is_over: is_over.clone() });
+        self.inbox.send(message).map_err(|_| self.shared.refusal())?;
+        let revision = stands.await.map_err(|_| self.shared.refusal())?;
+        Ok(Box::new(Held { shared: self.shared.clone(), revision, is_over, _release: release }))
+    }
+
     fn status(&self) -> StoreStatus {
         StoreStatus {
             size_on_disk_bytes: self.shared.disk.log_bytes(),
@@ -225,11 +251,39 @@ impl Store for SledStore {
     }
 }
 
+#[async_trait]
+impl Standstill for Held {
+    fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Row>>, StoreError> {
+        check_keys(keys)?;
+        let rows = self.shared.get(keys).await?;
+        // Asked after the rows were read: had the writer gone on before, it would have said so before.
+        if self.is_over.load(Ordering::SeqCst) {
+            return Err(StoreError::Full("the standstill lasted too long".to_owned()));
+        }
+        Ok(rows)
+    }
+}
+
 impl Shared {
     fn read<T>(&self, read: impl FnOnce(&Log) -> Result<T, StoreError>) -> Result<T, StoreError> {
         match &*self.log.load() {
             Some(log) => read(log),
             None => Err(self.refusal()),
+        }
+    }
+
+    async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Row>>, StoreError> {
+        loop {
+            // In place, on the caller's thread: a hit takes a microsecond or two, and a miss one read of a page.
+            let opening = self.opening();
+            let rows = self.read(|log| keys.iter().map(|key| log.get(key)).collect::<Result<Vec<_>, _>>())?;
+            if self.is_settled(opening, self.newest_seen(&rows)).await? {
+                return Ok(rows);
+            }
         }
     }
 

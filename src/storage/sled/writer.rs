@@ -3,13 +3,15 @@
 use std::io;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::super::{Condition, StoreError};
+use tokio::sync::oneshot;
+
+use super::super::{Condition, Revision, STANDSTILL, StoreError};
 use super::count::Count;
 use super::disk::Disk;
 use super::folder::{Folder, failed};
@@ -35,7 +37,17 @@ const COUNT_PAUSE: Duration = Duration::from_millis(1);
 /// What the writer is asked.
 pub(super) enum Message {
     Commit(Request),
+    StandStill(StandsFor),
     Close,
+}
+
+/// Whom the writer stands still for.
+pub(super) struct StandsFor {
+    pub(super) ready: oneshot::Sender<Revision>,
+    /// Disconnected when the standstill is dropped.
+    pub(super) released: Receiver<()>,
+    /// Set before the writer goes on by itself.
+    pub(super) is_over: Arc<AtomicBool>,
 }
 
 pub(super) struct Writer {
@@ -52,6 +64,8 @@ pub(super) struct Writer {
     is_sound: bool,
     /// A poisoned log is not opened again before this.
     next_try: Instant,
+    /// Once the group before it is served.
+    stands_for: Option<StandsFor>,
     is_closing: bool,
 }
 
@@ -81,9 +95,9 @@ pub(super) fn open_log(folder: &Folder, disk: &Disk, options: &SledOptions, mode
 }
 
 fn believe(log: &Log, folder: &Folder, disk: &Disk, mode: Mode) -> Result<(Ledger, Option<Count>), StoreError> {
-    if mode == Mode::CreateNew {
+    if let Some(revision) = mode.begins_after() {
         let mut first = Pending::default();
-        first.record(Ledger::default());
+        first.record(Ledger::after(revision));
         log.write(first)?;
     }
     let ledger = log.ledger()?;
@@ -126,7 +140,8 @@ impl Writer {
         spawn("store-waker", move || wake_sleepers(&watched)).map_err(failed(&path, "has no thread to serve it"))?;
         let witness = Witness::open(&folder)?;
         let next_try = Instant::now();
-        let writer = Self { shared, inbox, folder, witness, options, ledger, count, is_sound: true, next_try, is_closing: false };
+        let writer =
+            Self { shared, inbox, folder, witness, options, ledger, count, is_sound: true, next_try, stands_for: None, is_closing: false };
         spawn("store-writer", move || writer.run()).map_err(failed(&path, "has no thread to serve it"))
     }
 
@@ -135,6 +150,7 @@ impl Writer {
             let group = self.next_group();
             let served = catch_unwind(AssertUnwindSafe(|| {
                 self.serve(group);
+                self.stand_still();
                 self.count_on();
             }));
             if served.is_err() {
@@ -153,6 +169,10 @@ impl Writer {
                 Ok(Message::Commit(request)) => {
                     bytes += request.batch.bytes();
                     group.push(request);
+                }
+                Ok(Message::StandStill(whom)) => {
+                    self.stands_for = Some(whom);
+                    return group;
                 }
                 Ok(Message::Close) | Err(RecvTimeoutError::Disconnected) => self.is_closing = true,
                 Err(RecvTimeoutError::Timeout) => return group,
@@ -187,6 +207,18 @@ impl Writer {
         }
     }
 
+    /// Nothing is decided until whoever asked has read, or has taken too long. Where the store takes no writes nobody knows at
+    /// which revision it stands, and the asker is told why by its condition.
+    fn stand_still(&mut self) {
+        let Some(StandsFor { ready, released, is_over }) = self.stands_for.take() else { return };
+        if !self.is_ready() || ready.send(self.ledger.revision).is_err() {
+            return;
+        }
+        if released.recv_timeout(STANDSTILL) == Err(RecvTimeoutError::Timeout) {
+            is_over.store(true, Ordering::SeqCst);
+        }
+    }
+
     /// Returns when the group is on disk.
     fn write(&self, log: &Log, group: &mut Group) -> Result<(), StoreError> {
         // Announced before it is made: a reader who misses a row then knows since when it may be missing.
@@ -208,11 +240,12 @@ impl Writer {
                 count.follow(&group.replacements);
             }
             self.witness.record(self.ledger.revision);
-            self.shared.progress.send_modify(|progress| progress.durable = self.ledger.revision);
         }
+        // It is on disk. Told before it can be read: whoever reads a row can ask whether its change is still to be told.
         for (revision, changes) in group.changes {
             self.shared.feed.publish(revision, changes);
         }
+        self.shared.progress.send_modify(|progress| progress.durable = self.ledger.revision);
         group.answers.into_iter().for_each(|(request, outcome)| request.answer(outcome));
     }
 
@@ -364,8 +397,10 @@ impl Writer {
     }
 
     fn close(mut self) {
-        while let Ok(Message::Commit(request)) = self.inbox.try_recv() {
-            request.answer(Err(StoreError::Closed.into()));
+        while let Ok(message) = self.inbox.try_recv() {
+            if let Message::Commit(request) = message {
+                request.answer(Err(StoreError::Closed.into()));
+            }
         }
         if !self.shared.condition.borrow().is_fatal() {
             self.shared.condition.send_replace(Condition::Closed);

@@ -72,10 +72,11 @@ impl Expiring {
         }
     }
 
-    /// Whether a row that a sweep came by is to be told of.
-    pub(super) fn sees_row(&mut self, expires: Option<Timestamp>, revision: Revision) -> bool {
+    /// Whether a row that a sweep came by is to be told of. `is_told` says whether a change of it since a revision is told of by
+    /// itself: a row that was only put under another key is not.
+    pub(super) fn sees_row(&mut self, expires: Option<Timestamp>, revision: Revision, is_told: impl Fn(Revision) -> bool) -> bool {
         let Some(expires) = self.within(expires) else { return false };
-        self.sweep.as_ref().is_some_and(|sweep| revision <= sweep.at && expires > sweep.from)
+        self.sweep.as_ref().is_some_and(|sweep| expires > sweep.from && (revision <= sweep.at || !is_told(sweep.at)))
     }
 
     /// Whether a row that has changed is to be told of.
@@ -113,7 +114,8 @@ mod tests {
         if expiring.next_page(now, revision(told)).is_none() {
             return Vec::new();
         }
-        let seen = rows.iter().filter(|(days, row)| expiring.sees_row(Some(at(*days)), revision(*row))).map(|(days, _)| *days).collect();
+        let seen =
+            rows.iter().filter(|(days, row)| expiring.sees_row(Some(at(*days)), revision(*row), |_| true)).map(|(days, _)| *days).collect();
         expiring.page_ended(None);
         seen
     }
@@ -136,9 +138,10 @@ mod tests {
     fn a_change_is_told_by_the_same_horizon_and_not_by_the_sweep_too() {
         let mut expiring = Expiring::new(DAY * 7, at(0));
         assert_eq!(expiring.next_page(at(0), revision(5)), Some(None));
-        assert!(!expiring.sees_row(Some(at(3)), revision(6)), "its change will tell");
+        assert!(!expiring.sees_row(Some(at(3)), revision(6), |_| true), "its change will tell");
+        assert!(expiring.sees_row(Some(at(3)), revision(6), |_| false), "nobody else tells of what was put under another key");
         assert!(expiring.sees_change(Some(at(3)), at(0)));
-        assert!(expiring.sees_row(Some(at(3)), revision(5)));
+        assert!(expiring.sees_row(Some(at(3)), revision(5), |_| true));
         expiring.page_ended(None);
         assert!(!expiring.sees_change(Some(at(9)), at(0)) && !expiring.sees_change(None, at(0)));
         assert!(!expiring.sees_change(Some(at(0)), at(0)), "expired is not expiring");
@@ -153,7 +156,7 @@ mod tests {
         expiring.page_ended(Some(key(1)));
         assert!(expiring.due().is_some_and(|due| due <= at(0)), "it goes on at once");
         assert_eq!(expiring.next_page(at(0), revision(9)), Some(Some(key(1))));
-        assert!(!expiring.sees_row(Some(at(1)), revision(9)), "by the revision at which it began");
+        assert!(!expiring.sees_row(Some(at(1)), revision(9), |_| true), "by the revision at which it began");
         expiring.page_ended(None);
         assert_eq!(expiring.next_page(at(0), revision(9)), None);
     }

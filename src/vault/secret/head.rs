@@ -69,9 +69,15 @@ impl Place {
         Ok(head.encode())
     }
 
+    /// The keys that a head is under: the place's, or newer ones if it was put under a key that was made since.
+    fn keys_of(&self, head: &Head<'_>) -> Arc<NamespaceKeys> {
+        if head.kek_version > self.keys.keyring.active().0 { self.namespace.keys() } else { self.keys.clone() }
+    }
+
     /// The same head with other metadata, under the same data key.
     pub(super) fn reseal(&self, open: &Open, head: &Head<'_>, meta: &SecretMeta) -> Result<crate::storage::Value, Error> {
-        let kek = self.keys.keyring.for_decrypt(head.kek_version)?;
+        let keys = self.keys_of(head);
+        let kek = keys.keyring.for_decrypt(head.kek_version)?;
         let context = self.context(open, head);
         let sealed = crypto::reseal_meta(kek, context, head.wrapped_dek, &meta.encode_to_vec(), open.random())?;
         Ok(Head { meta: &sealed, ..*head }.encode())
@@ -79,14 +85,16 @@ impl Place {
 
     /// The metadata of a head.
     pub(super) fn open_meta(&self, open: &Open, head: &Head<'_>) -> Result<SecretMeta, Error> {
-        let kek = self.keys.keyring.for_decrypt(head.kek_version)?;
+        let keys = self.keys_of(head);
+        let kek = keys.keyring.for_decrypt(head.kek_version)?;
         let meta = crypto::open_meta(kek, self.context(open, head), head.wrapped_dek, head.meta);
         decoded(&meta.map_err(|_| Error::Integrity("a secret's metadata"))?)
     }
 
     /// Metadata and payload of a head.
     pub(super) fn open_both(&self, open: &Open, head: &Head<'_>) -> Result<(SecretMeta, SecretBytes), Error> {
-        let kek = self.keys.keyring.for_decrypt(head.kek_version)?;
+        let keys = self.keys_of(head);
+        let kek = keys.keyring.for_decrypt(head.kek_version)?;
         let both = crypto::open_both(kek, self.context(open, head), head.wrapped_dek, head.meta, head.payload);
         let (meta, payload) = both.map_err(|_| Error::Integrity("a secret's row"))?;
         Ok((decoded(&meta)?, payload))

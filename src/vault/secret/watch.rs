@@ -189,8 +189,8 @@ impl Open {
             return none();
         }
         let Some(row) = self.rows.row(&change.key).await? else { return none() };
-        // What has changed again is told by that change.
-        if row.revision != change.revision {
+        // What has changed again is told by that change, unless that was quiet: a row under another key means the same.
+        if row.revision != change.revision && watch.changes.holds_change(&change.key, change.revision) {
             return none();
         }
         let Some(seen) = self.seen(permit, &namespace, &change.key, &row)? else { return none() };
@@ -222,7 +222,8 @@ impl Open {
             let place = Place { namespace: namespace.clone(), keys: namespace.keys(), key: key.clone() };
             let meta = place.open_meta(self, &Head::decode(&row.value)?)?;
             let expires = if matches!(meta.state(), State::Enabled | State::Disabled) { meta.expires()? } else { None };
-            if expiring.sees_row(expires, row.revision)
+            let is_told = |since| watch.changes.holds_change(key, since);
+            if expiring.sees_row(expires, row.revision, is_told)
                 && let Some(seen) = self.seen(permit, &namespace, key, row)?
             {
                 told.push(seen.told(ChangeKind::Expiring));

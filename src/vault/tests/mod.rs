@@ -1,7 +1,12 @@
 //! The vault over a store in memory, through a real gate and a real log.
 
+mod backup;
+mod ceremonies;
 mod changes;
+mod own_opening;
 mod races;
+mod retirement;
+mod rewrap;
 mod tampering;
 
 use std::future::Future;
@@ -53,6 +58,8 @@ struct UnsteadyStore {
     release: Notify,
     /// Whether the next commit is answered so.
     is_in_doubt: AtomicBool,
+    /// Whether it takes no writes.
+    is_full: AtomicBool,
     /// Whether nothing can be read after it.
     goes_dark: AtomicBool,
     is_dark: AtomicBool,
@@ -81,6 +88,9 @@ impl Store for UnsteadyStore {
     }
 
     async fn commit(&self, batch: Batch) -> Result<Revision, CommitError> {
+        if self.is_full.load(Ordering::SeqCst) {
+            return Err(StoreError::Full("no room".to_owned()).into());
+        }
         let class = self.class.load(Ordering::SeqCst);
         if batch.writes().iter().any(|(key, _)| key.as_bytes()[0] == class) {
             self.class.store(0, Ordering::SeqCst);
@@ -97,6 +107,10 @@ impl Store for UnsteadyStore {
 
     async fn watch(&self, prefix: &Key, after: Revision) -> Result<storage::Changes, StoreError> {
         self.inner.watch(prefix, after).await
+    }
+
+    async fn stand_still(&self) -> Result<Box<dyn storage::Standstill>, StoreError> {
+        self.inner.stand_still().await
     }
 
     fn status(&self) -> StoreStatus {
@@ -143,8 +157,18 @@ fn ben() -> SpiffeId {
     "spiffe://people.test/ben".parse().expect("valid")
 }
 
+fn cleo() -> SpiffeId {
+    "spiffe://people.test/cleo".parse().expect("valid")
+}
+
 fn owner() -> SpiffeId {
     "spiffe://apps.test/owner".parse().expect("valid")
+}
+
+/// Whose identity the tests of backups have.
+fn recipient() -> NewRecipient {
+    let recipient = "age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj".parse().expect("valid");
+    NewRecipient { name: Text::parse("cleo").expect("valid"), recipient }
 }
 
 fn peer(id: &SpiffeId) -> Peer {
@@ -211,14 +235,22 @@ impl Fixture {
     }
 
     async fn sealed(store: Arc<dyn Store>) -> Self {
-        let random = Arc::new(Breakable { inner: SystemRandom::new(), is_broken: AtomicBool::new(false) });
         let passphrase = Passphrase::parse(&SecretBytes::new(PASSPHRASE.to_vec())).expect("long enough");
+        Self::sealed_by(store, FirstSlot::Passphrase(passphrase, Argon2Parameters::for_throwaway())).await.0
+    }
+
+    /// With its first slot's shares, if it has any.
+    async fn sealed_by(store: Arc<dyn Store>, slot: FirstSlot) -> (Self, Vec<String>) {
+        let random = Arc::new(Breakable { inner: SystemRandom::new(), is_broken: AtomicBool::new(false) });
         let as_random: Arc<dyn Random> = random.clone();
-        let administrators = FirstAdministrators(vec![ana(), ben()]);
-        let pins = Vault::init(&store, &as_random, SystemClock.now(), &passphrase, Argon2Parameters::for_throwaway(), &administrators)
-            .await
-            .expect("made");
-        Self::over(store, random, pins, History::default()).await.expect("it holds this vault")
+        let people = FirstPeople { administrators: vec![ana(), ben()], recipients: vec![recipient()] };
+        let mut texts = Vec::new();
+        let deliver = |shares: Vec<NewShare>| {
+            texts = shares.into_iter().map(|share| String::from_utf8(share.text.into_exposed()).expect("text")).collect();
+            Ok::<_, Error>(())
+        };
+        let pins = Vault::init(&store, &as_random, SystemClock.now(), &slot, None, &people, deliver).await.expect("made");
+        (Self::over(store, random, pins, History::default()).await.expect("it holds this vault"), texts)
     }
 
     async fn over(store: Arc<dyn Store>, random: Arc<Breakable>, pins: Pins, history: History) -> Result<Self, Error> {
@@ -230,8 +262,8 @@ impl Fixture {
         let clock = Arc::new(clock);
         let (audit, _) = AuditLog::open(&folder.path().join("audit"), AuditOptions::new("test"), clock.clone()).expect("a log");
         let policy = Arc::new(CurrentPolicy::default());
-        let vault = Vault::new(store.clone(), random.clone(), clock.clone(), policy.clone(), pins, history).await?;
-        let gate = Gate::new(policy, vec![ana()], audit.clone(), clock.clone());
+        let vault = Vault::new(store.clone(), random.clone(), clock.clone(), policy.clone(), pins, history, Tokens::default()).await?;
+        let gate = Gate::new(policy, vec![ana(), ben(), cleo()], audit.clone(), clock.clone());
         Ok(Self { store, random, clock, vault, gate, audit, pins, _folder: folder })
     }
 
@@ -268,8 +300,14 @@ impl Fixture {
     }
 
     async fn unseal(&self) -> Result<VaultId, Error> {
-        let passphrase = SecretBytes::new(PASSPHRASE.to_vec());
-        self.run(ana(), Method::Unseal, WholeVault::VAULT, |vault, permit| async move { vault.unseal(permit, passphrase).await }).await
+        match self.give(ana(), SlotSecret::Passphrase(SecretBytes::new(PASSPHRASE.to_vec()))).await? {
+            Unsealing::Open(vault_id) => Ok(vault_id),
+            Unsealing::Waiting(progress) => panic!("a passphrase is enough: {progress:?}"),
+        }
+    }
+
+    async fn give(&self, who: SpiffeId, secret: SlotSecret) -> Result<Unsealing, Error> {
+        self.run(who, Method::Unseal, WholeVault::VAULT, |vault, permit| async move { vault.unseal(permit, secret).await }).await
     }
 
     async fn create(&self, at: &str, text: &str, subject: Option<&str>) -> Result<Stored, Error> {
@@ -300,7 +338,9 @@ impl Fixture {
 
     async fn rotate(&self) -> Result<(), Error> {
         let shop = crate::gate::InNamespace("shop".parse().expect("valid"));
-        let rotated = self.run(owner(), Method::RotateKey, shop, |vault, permit| async move { vault.open()?.rotate_key(permit, 0).await });
+        let rotated = self.run(owner(), Method::RotateKey, shop, |vault, permit| async move {
+            vault.open()?.rotate_key(permit, Rotation::default()).await
+        });
         rotated.await.map(drop)
     }
 
